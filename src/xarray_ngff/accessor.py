@@ -1,0 +1,285 @@
+"""The ``.ngff`` accessor of DataArray: it checks, calls a function, and returns. It stores only the array."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xarray_ngff import channels as _channels
+from xarray_ngff import display, geometry, image
+from xarray_ngff.errors import GeometryError
+from xarray_ngff.pyramid.build import Factors, to_multiscale
+from xarray_ngff.roi import Bounds, Roi, Space
+from xarray_ngff.spatial.crop import crop
+from xarray_ngff.spatial.downsample import downsample
+
+if TYPE_CHECKING:
+    import os
+
+    from dask.delayed import Delayed
+
+    from xarray_ngff.backends.ngff.writer import Chunks
+
+
+@xr.register_dataarray_accessor("ngff")
+class NgffDataArrayAccessor:
+    """Geometry, space and files of an image, as ``img.ngff``.
+
+    Everything is derived from the coordinates on each call; nothing is cached and nothing changes in place.
+    """
+
+    def __init__(self, obj: xr.DataArray) -> None:
+        self._obj = obj
+
+    def __repr__(self) -> str:
+        return display.text(self._obj)
+
+    def _repr_html_(self) -> str:
+        return display.html(self._obj)
+
+    # -- geometry -----------------------------------------------------------------------------------------------------
+
+    @property
+    def affine(self) -> npt.NDArray[np.float64]:
+        """(n+1, n+1) matrix from voxel index ``(i_x, i_y, i_z, 1)`` to world, in x, y, z order."""
+        return geometry.affine(self._obj)
+
+    @property
+    def spacing(self) -> dict[str, float]:
+        """Distance between voxel centres by dim, each in its own unit."""
+        return geometry.spacing(self._obj)
+
+    @property
+    def origin(self) -> dict[str, float]:
+        """Coordinate of the first voxel's centre by dim, each in its own unit."""
+        return geometry.origin(self._obj)
+
+    @property
+    def units(self) -> dict[str, str | None]:
+        """Unit by dim, or None."""
+        return geometry.units(self._obj)
+
+    @property
+    def extent(self) -> dict[str, tuple[float, float]]:
+        """Outer voxel edges (low, high) by spatial dim, in coordinates."""
+        return geometry.extent(self._obj)
+
+    @property
+    def orientation(self) -> str | None:
+        """Axis codes of the array as stored, in x, y, z order (``"RAS"``); None in a world that is not anatomical."""
+        return geometry.orientation(self._obj)
+
+    @property
+    def spatial_dims(self) -> tuple[str, ...]:
+        """Spatial dims, in the array's order."""
+        return geometry.spatial_dims(self._obj)
+
+    @property
+    def channels(self) -> tuple[_channels.Channel, ...]:
+        """Name, colour and display window of each channel."""
+        return _channels.channels(self._obj)
+
+    def index_to_world(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """World points of voxel indices; both (..., n) in x, y, z order."""
+        return geometry.index_to_world(self._obj, points)
+
+    def world_to_index(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Fractional voxel indices of world points; both (..., n) in x, y, z order."""
+        return geometry.world_to_index(self._obj, points)
+
+    def to_units(self, units: str | Mapping[str, str]) -> xr.DataArray:
+        """Image with coordinates in another unit, at the same place; see `xarray_ngff.geometry.to_units`."""
+        return geometry.to_units(self._obj, units)
+
+    def set_geometry(
+        self,
+        *,
+        spacing: Mapping[str, float] | Sequence[float] | None = None,
+        origin: Mapping[str, float] | Sequence[float] | None = None,
+        units: str | Mapping[str, str | None] | Sequence[str | None] | None = None,
+        orientation: str | Mapping[str, str] | None = None,
+        affine: npt.ArrayLike | None = None,
+    ) -> xr.DataArray:
+        """Image with another geometry; what is not given stays. See `xarray_ngff.image.set_geometry`."""
+        return image.set_geometry(
+            self._obj, spacing=spacing, origin=origin, units=units, orientation=orientation, affine=affine
+        )
+
+    def set_channels(
+        self,
+        *,
+        names: Sequence[str | None] | None = None,
+        colors: Sequence[str | None] | None = None,
+        windows: Sequence[tuple[float, float] | None] | None = None,
+    ) -> xr.DataArray:
+        """Image with other channel names, colours or windows. See `xarray_ngff.channels.set_channels`."""
+        return _channels.set_channels(self._obj, names=names, colors=colors, windows=windows)
+
+    def snap(self, like: xr.DataArray) -> xr.DataArray:
+        """Image with the exact coordinate values of `like` where both mean the same voxels."""
+        return geometry.snap(self._obj, like)
+
+    # -- space --------------------------------------------------------------------------------------------------------
+
+    @overload
+    def crop(self, roi: Sequence[Roi]) -> list[xr.DataArray]: ...
+    @overload
+    def crop(self, roi: Roi | None = None, *, space: Space = "physical", **bounds: Bounds) -> xr.DataArray: ...
+    def crop(
+        self, roi: Roi | Sequence[Roi] | None = None, *, space: Space = "physical", **bounds: Bounds
+    ) -> xr.DataArray | list[xr.DataArray]:
+        """Part of the image whose voxel centres lie in a half-open box, clipped to the image. Lazy.
+
+        Parameters
+        ----------
+        roi
+            A `Roi`, or a sequence of them (the result is then a list); or give `bounds` by dim.
+        space
+            ``"physical"``: coordinates; ``"world"``: by world axis x, y, z; ``"index"``: voxels from 0.
+        **bounds
+            (low, high) or ``slice(low, high)`` by dim: numbers in the unit of the axis, text with a unit ("1 mm"),
+            pint quantities, or None for an open side.
+
+        Raises
+        ------
+        GeometryError
+            For an unknown dim, or a box that holds no voxel.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xarray_ngff import as_image
+        >>> img = as_image(np.zeros((4, 10)), spacing=(1, 0.5), units="mm")
+        >>> img.ngff.crop(x=("1000 um", "3 mm"), y=slice(0, 2)).sizes["x"]
+        4
+        """
+        if roi is not None and bounds:
+            raise GeometryError("crop takes either a Roi or bounds by dim, not both")
+        if isinstance(roi, Sequence):
+            return [crop(self._obj, each) for each in roi]
+        return crop(self._obj, Roi(bounds, space) if roi is None else roi)
+
+    def downsample(self, factor: int | None = None, *, method: str | None = None, **factors: int) -> xr.DataArray:
+        """Image with each block of voxels reduced to one, at the block's exact centre. As lazy as the image.
+
+        Parameters
+        ----------
+        factor
+            Whole number for all spatial dims; or give `factors` by dim.
+        method
+            mean (integers round half to even), nearest, mode, min, max or median; by default mode for labels and
+            bool, else mean.
+        **factors
+            Factor by dim.
+
+        See Also
+        --------
+        xarray_ngff.spatial.downsample.downsample
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xarray_ngff import as_image
+        >>> img = as_image(np.ones((4, 10)), spacing=(1, 0.5))
+        >>> img.ngff.downsample(y=1, x=2).ngff.spacing
+        {'y': 1.0, 'x': 1.0}
+        """
+        if (factor is None) == (not factors):
+            raise GeometryError("downsample takes one factor for all spatial dims, or factors by dim: give one of both")
+        return downsample(self._obj, factors if factor is None else factor, method=method)
+
+    def to_multiscale(
+        self, *, levels: int | None = None, factors: Factors | None = None, method: str | None = None
+    ) -> xr.DataTree:
+        """Lazy pyramid of the image; see `xarray_ngff.pyramid.build.to_multiscale`."""
+        return to_multiscale(self._obj, levels=levels, factors=factors, method=method)
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def to_ome_zarr(
+        self,
+        store: Any,
+        *,
+        levels: int | None = None,
+        factors: Factors | None = None,
+        method: str | None = None,
+        version: str = "0.5",
+        chunks: Chunks | None = None,
+        overwrite: bool = False,
+        compute: bool = True,
+        progress: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> Delayed | None:
+        """Write the image as a multiscale OME-Zarr; see `xarray_ngff.backends.ngff.writer.write_image`.
+
+        Parameters
+        ----------
+        store
+            Folder, fsspec URL, zarr store, store path or group.
+        levels
+            Number of levels, counting level 0. Default: until every spatial axis is at most about 256.
+        factors
+            Cumulative factors of the further levels, such as ``[2, 4, 8]`` or mappings by dim.
+        method
+            How levels are made: mean (default for images), mode (for labels), nearest, min, max or median.
+        version
+            ``"0.5"`` (Zarr v3) or ``"0.4"`` (Zarr v2).
+        chunks
+            Chunk length by dim, for all spatial dims, or for each dim.
+        overwrite
+            Whether what is at the target may be replaced; it stays whole until the new image is.
+        compute
+            False returns a dask object that writes when it is computed.
+        progress
+            Show a progress bar.
+        storage_options
+            Options of the fsspec file system, for URLs.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xarray_ngff import as_image
+        >>> img = as_image(np.zeros((10, 500, 500), "uint8"), spacing=(2, 0.5, 0.5), units="um")
+        >>> img.ngff.to_ome_zarr("cells.ome.zarr", levels=3)
+        """
+        from xarray_ngff.backends.ngff.writer import write_image
+
+        return write_image(
+            self._obj,
+            store,
+            levels=levels,
+            factors=factors,
+            method=method,
+            version=version,
+            chunks=chunks,
+            overwrite=overwrite,
+            compute=compute,
+            progress=progress,
+            storage_options=storage_options,
+        )
+
+    def to_nifti(self, path: str | os.PathLike[str], *, version: int | None = None, overwrite: bool = False) -> None:
+        """Write the image as NIfTI; see `xarray_ngff.backends.nifti.writer.write_nifti`.
+
+        Parameters
+        ----------
+        path
+            ``.nii``, ``.nii.gz``, or ``.hdr`` or ``.img`` for a pair.
+        version
+            1 or 2. Default: that of the file it came from, and 2 where an axis is longer than 32767.
+        overwrite
+            Whether an existing file may be replaced.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xarray_ngff import as_image
+        >>> as_image(np.zeros((4, 5, 6), "uint8"), spacing=(2, 1, 1), units="mm").ngff.to_nifti("scan.nii.gz")
+        """
+        from xarray_ngff.backends.nifti.writer import write_nifti
+
+        write_nifti(self._obj, path, version=version, overwrite=overwrite)

@@ -1,0 +1,1 @@
+"""Images cut and reduced in space."""
