@@ -1,0 +1,162 @@
+"""Voxels of an image into a file, block by block."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import itertools
+import math
+import os
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+__all__ = ["blocks", "compress_file", "write_voxels"]
+
+# Bytes that neighbouring chunks are merged up to.
+_BLOCK = 1 << 25
+# A block whose contiguous runs are shorter than this is written through a memory map.
+_SHORT_RUN = 1 << 12
+_COPY = 1 << 22
+
+Block = dict[Hashable, slice]
+
+
+def blocks(img: xr.DataArray, dims: Sequence[Hashable], itemsize: int) -> Iterator[Block]:
+    """Parts of an image that together are the whole, in the order of the file.
+
+    Each is made of whole chunks (of dask, or the ones that its file prefers), so that every chunk is computed once. As
+    many chunks as fit in about 32 MiB are merged, along the fastest dims first, so that runs in the file are long.
+
+    Parameters
+    ----------
+    dims
+        Dims of the file, the fastest first.
+    """
+    sizes = {dim: img.sizes[dim] for dim in dims}
+    chunks = _chunks(img, sizes)
+    lengths = {dim: max(parts) for dim, parts in chunks.items()}
+    for dim in dims:
+        others = itemsize * math.prod(length for other, length in lengths.items() if other != dim)
+        lengths[dim] = max(lengths[dim], min(sizes[dim], _BLOCK // others))
+        if lengths[dim] < sizes[dim]:
+            break
+    merged = {dim: _merged(chunks[dim], lengths[dim]) for dim in dims}
+    for parts in itertools.product(*(merged[dim] for dim in reversed(dims))):
+        yield dict(zip(reversed(dims), parts, strict=True))
+
+
+def _chunks(img: xr.DataArray, sizes: Mapping[Hashable, int]) -> dict[Hashable, Sequence[int]]:
+    if img.chunks is not None:
+        return {dim: img.chunksizes[dim] for dim in sizes}
+    preferred = img.encoding.get("preferred_chunks") or {}
+    return {dim: _even(size, preferred.get(dim, 1)) for dim, size in sizes.items()}
+
+
+def _even(size: int, length: object) -> Sequence[int]:
+    """Chunks of one length, the last one shorter."""
+    step = length if isinstance(length, int) and length > 0 else 1
+    return [min(step, size - start) for start in range(0, size, step)]
+
+
+def _merged(chunks: Sequence[int], length: int) -> list[slice]:
+    """Slices of consecutive chunks that are at most `length` long together, or one chunk that is longer."""
+    slices, start, stop = [], 0, 0
+    for chunk in chunks:
+        if stop > start and stop + chunk - start > length:
+            slices.append(slice(start, stop))
+            start = stop
+        stop += chunk
+    return [*slices, slice(start, stop)]
+
+
+def write_voxels(
+    path: Path,
+    offset: int,
+    img: xr.DataArray,
+    dims: Sequence[Hashable],
+    dtype: np.dtype[Any],
+    convert: Callable[[npt.NDArray[Any]], npt.NDArray[Any]],
+) -> None:
+    """Write all voxels of an image into a file at their places, one block in memory at a time.
+
+    Parameters
+    ----------
+    path
+        An existing file.
+    offset
+        Where the first voxel goes, in bytes.
+    dims
+        Dims of the image in the order of the file, the fastest first.
+    dtype
+        Type in the file.
+    convert
+        Turns a block into that type.
+    """
+    shape = tuple(img.sizes[dim] for dim in dims)
+    with path.open("r+b") as stream:
+        _reserve(stream.fileno(), offset + math.prod(shape) * dtype.itemsize)
+        for block in blocks(img, dims, dtype.itemsize):
+            values = img.isel(block).transpose(*dims).to_numpy()
+            stored = np.asfortranarray(convert(values), dtype=dtype)
+            _write_block(stream.fileno(), path, offset, shape, [block[dim] for dim in dims], stored)
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Claim the space of the whole file, so that a full disk is an error before any work."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+                raise
+    os.ftruncate(descriptor, size)
+
+
+def _write_block(
+    descriptor: int,
+    path: Path,
+    offset: int,
+    shape: Sequence[int],
+    place: Sequence[slice],
+    stored: npt.NDArray[Any],
+) -> None:
+    # a run is as long as all dims up to the first that the block does not have whole
+    run, axes = stored.itemsize, 0
+    for axis, (length, size) in enumerate(zip(stored.shape, shape, strict=True)):
+        run, axes = run * length, axis + 1
+        if length < size:
+            break
+    if run < _SHORT_RUN and run < stored.nbytes:
+        target = np.memmap(path, stored.dtype, "r+", offset, tuple(shape), order="F")
+        target[tuple(place)] = stored
+        return
+    strides = [stored.itemsize * math.prod(shape[:axis]) for axis in range(len(shape))]
+    first = offset + sum(part.start * stride for part, stride in zip(place, strides, strict=True))
+    flat = memoryview(stored.reshape(-1, order="F").view(np.uint8).data)
+    rest = itertools.product(*(range(length) for length in reversed(stored.shape[axes:])))
+    for count, combination in enumerate(rest):
+        position = first + sum(i * stride for i, stride in zip(reversed(combination), strides[axes:], strict=True))
+        _write_all(descriptor, flat[count * run : (count + 1) * run], position)
+
+
+def _write_all(descriptor: int, data: memoryview, position: int) -> None:
+    while data:
+        written = os.pwrite(descriptor, data, position)
+        data, position = data[written:], position + written
+
+
+def compress_file(source: Path, target: Path, *, level: int = 3) -> None:
+    """Gzip a file into another; the same bytes give the same file, as neither name nor time is stored."""
+    with (
+        source.open("rb") as plain,
+        target.open("wb") as out,
+        gzip.GzipFile(filename="", mode="wb", compresslevel=level, fileobj=out, mtime=0) as zipped,
+    ):
+        while part := plain.read(_COPY):
+            zipped.write(part)
