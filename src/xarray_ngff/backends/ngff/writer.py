@@ -1,0 +1,258 @@
+"""OME-Zarr written from an image or from a pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from xarray_ngff import geometry
+from xarray_ngff.backends.ngff.attributes import ascending, image_attributes, written_dims
+from xarray_ngff.backends.ngff.target import ArraySpec, Target, create_arrays, discard, finish, open_target
+from xarray_ngff.errors import FormatError, GeometryError, MissingExtraError
+from xarray_ngff.pyramid.build import Factors, planned_levels
+from xarray_ngff.pyramid.plan import Level, default_chunks
+from xarray_ngff.pyramid.stream import block_shape, reducing_tasks, storing_tasks
+from xarray_ngff.spatial.downsample import as_dask, checked_method
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
+
+__all__ = ["Chunks", "write_image", "write_levels"]
+
+Chunks = int | Sequence[int] | Mapping[str, int]
+
+# Versions that are written, and the Zarr format that each is.
+_ZARR_FORMATS = {"0.4": 2, "0.5": 3}
+
+
+def write_image(
+    img: xr.DataArray,
+    store: Any,
+    *,
+    levels: int | None = None,
+    factors: Factors | None = None,
+    method: str | None = None,
+    version: str = "0.5",
+    chunks: Chunks | None = None,
+    overwrite: bool = False,
+    compute: bool = True,
+    progress: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Delayed | None:
+    """Write an image as OME-Zarr, with a pyramid.
+
+    Level 0 is streamed from the image, every other level from the stored one it is made of, so the peak of memory is
+    a few chunks for each thread, whatever the size of the image (see `xarray_ngff.pyramid.stream`).
+
+    Parameters
+    ----------
+    img
+        Image with two or three spatial axes; t, c and one other axis are optional. Any real, bool or complex dtype.
+    store
+        Folder, fsspec URL, zarr store, store path or group.
+    levels, factors, method
+        See `xarray_ngff.pyramid.build.to_multiscale`.
+    version
+        ``"0.5"`` (Zarr v3) or ``"0.4"`` (Zarr v2).
+    chunks
+        Chunk length: by dim, one for all spatial dims, or one for each dim in the order t, c, others, z, y, x.
+        Default: 128 along each of three spatial axes, 1024 along each of two, 1 along the others.
+    overwrite
+        Whether what is at the target may be replaced; it stays whole until the new image is.
+    compute
+        False returns a `dask.delayed.Delayed` that writes when it is computed.
+    progress
+        Show a progress bar while writing (needs the extra ``progress``).
+    storage_options
+        Options of the fsspec file system, for URLs.
+
+    Returns
+    -------
+    None, or dask.delayed.Delayed with ``compute=False``
+
+    Raises
+    ------
+    TargetExistsError
+        Where the target exists and `overwrite` is False.
+    GeometryError, FormatError
+        Where the image has no regular grid, axes that OME-Zarr cannot hold, or the options do not fit it. All of it
+        before anything is written.
+    """
+    chosen = checked_method(img, method)
+    plan = planned_levels(img, levels=levels, factors=factors)
+    finest = _prepared(img)
+    described = [finest] + [_described(finest, level) for level in plan[1:]]
+    return _write(described, plan, store, chosen, version, chunks, overwrite, compute, progress, storage_options)
+
+
+def write_levels(
+    images: Sequence[xr.DataArray],
+    store: Any,
+    *,
+    method: str = "custom",
+    version: str = "0.5",
+    chunks: Chunks | None = None,
+    overwrite: bool = False,
+    compute: bool = True,
+    progress: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Delayed | None:
+    """Write levels that exist already, finest first, as they are. Options as in `write_image`.
+
+    Raises
+    ------
+    GeometryError
+        Where the levels are not the same image at decreasing sizes.
+    """
+    prepared = [_prepared(image) for image in images]
+    first = prepared[0]
+    for index, image in enumerate(prepared[1:], start=1):
+        if image.dims != first.dims or image.dtype != first.dtype:
+            raise GeometryError(
+                f"level {index} has dims {image.dims} and dtype {image.dtype}, level 0 has {first.dims} and "
+                f"{first.dtype}: the levels of a pyramid are one image"
+            )
+        grown = [str(dim) for dim in image.dims if image.sizes[dim] > prepared[index - 1].sizes[dim]]
+        if grown:
+            raise GeometryError(f"level {index} is longer along {grown[0]!r} than the level before it")
+    return _write(prepared, None, store, method, version, chunks, overwrite, compute, progress, storage_options)
+
+
+def _prepared(img: xr.DataArray) -> xr.DataArray:
+    """Image in the order of dims and with the ascending coordinates that OME-Zarr asks for."""
+    if img.dtype.kind not in "biufc":
+        raise FormatError(f"OME-Zarr holds numbers, this image has dtype {img.dtype}: convert it with astype first")
+    if 0 in img.shape:
+        raise FormatError(f"the image is empty ({dict(img.sizes)}): there is nothing to write")
+    return ascending(img.transpose(*written_dims(img)))
+
+
+def _described(finest: xr.DataArray, level: Level) -> xr.DataArray:
+    """Image without data that stands for a level: its sizes, coordinates and dtype."""
+    blocks = {dim: factor for dim, factor in level.factors.items() if factor > 1}
+    coords = geometry.block_coordinates(finest, blocks)
+    shape = [level.sizes.get(str(dim), size) for dim, size in finest.sizes.items()]
+    empty = np.broadcast_to(np.zeros((), dtype=finest.dtype), shape)
+    kept = {name: c for name, c in finest.coords.items() if not set(c.dims) & set(blocks)}
+    return xr.DataArray(empty, dims=finest.dims, coords=kept, name=finest.name).assign_coords(coords)
+
+
+def _checked_chunks(img: xr.DataArray, chunks: Chunks | None) -> dict[str, int]:
+    sizes = {str(dim): size for dim, size in img.sizes.items()}
+    lengths = default_chunks(sizes)
+    if chunks is None:
+        return lengths
+    if isinstance(chunks, Mapping):
+        unknown = [dim for dim in chunks if dim not in sizes]
+        if unknown:
+            raise GeometryError(f"chunks names dim {unknown[0]!r}, but the image has dims {', '.join(sizes)}")
+        given: dict[str, Any] = dict(chunks)
+    elif isinstance(chunks, int):
+        given = dict.fromkeys(geometry.spatial_dims(img), chunks)
+    else:
+        if len(chunks) != len(sizes):
+            raise GeometryError(f"chunks={tuple(chunks)} has {len(chunks)} entries for the dims {', '.join(sizes)}")
+        given = dict(zip(sizes, chunks, strict=True))
+    for dim, length in given.items():
+        if isinstance(length, bool) or not isinstance(length, int | np.integer) or length < 1:
+            raise GeometryError(f"chunk length of {dim!r} is {length!r}, expected a whole number of at least 1")
+    return lengths | {dim: int(length) for dim, length in given.items()}
+
+
+def _write(
+    levels: Sequence[xr.DataArray],
+    plan: Sequence[Level] | None,
+    store: Any,
+    method: str,
+    version: str,
+    chunks: Chunks | None,
+    overwrite: bool,
+    compute: bool,
+    progress: bool,
+    storage_options: Mapping[str, Any] | None,
+) -> Delayed | None:
+    if version not in _ZARR_FORMATS:
+        raise FormatError(f"version={version!r} is not written: expected one of {', '.join(_ZARR_FORMATS)}")
+    zarr_format = _ZARR_FORMATS[version]
+    lengths = _checked_chunks(levels[0], chunks)
+    bar = _progress_bar(progress)
+    specs = [
+        ArraySpec(
+            str(index),
+            level.shape,
+            tuple(min(lengths[str(dim)], size) for dim, size in level.sizes.items()),
+            level.dtype.newbyteorder("=").str,
+            tuple(map(str, level.dims)),
+        )
+        for index, level in enumerate(levels)
+    ]
+    target = open_target(store, overwrite=overwrite, storage_options=storage_options)
+    paths = [target.array_path(spec.path) for spec in specs]
+    attributes = image_attributes(levels, paths, version=version, method=method)
+    task = _task(levels, plan, specs, target, attributes, method, zarr_format)
+    if not compute:
+        return task
+    try:
+        with bar:
+            task.compute()
+    except BaseException:
+        discard(target)
+        raise
+    return None
+
+
+def _task(
+    levels: Sequence[xr.DataArray],
+    plan: Sequence[Level] | None,
+    specs: Sequence[ArraySpec],
+    target: Target,
+    attributes: Mapping[str, Any],
+    method: str,
+    zarr_format: int,
+) -> Delayed:
+    """One delayed object that creates the arrays, fills them level by level, and finishes the group."""
+    from dask.delayed import delayed
+
+    create = delayed(create_arrays, pure=False, nout=len(specs))
+    arrays = create(target, specs, zarr_format=zarr_format)
+    done: list[Any] = []
+    for index, (level, spec) in enumerate(zip(levels, specs, strict=True)):
+        if plan is None or index == 0:
+            block = dict(zip(spec.dims, block_shape(spec.shape, spec.chunks, level.dtype.itemsize), strict=True))
+            tasks = storing_tasks(as_dask(level, chunks=block), arrays[index], spec.chunks)
+        else:
+            step = plan[index]
+            source = 0 if step.source is None else step.source
+            factors = [step.steps.get(dim, 1) for dim in spec.dims]
+            tasks = reducing_tasks(
+                arrays[source], arrays[index], spec.shape, spec.chunks, factors, method, after=done[source]
+            )
+        done.append(delayed(_all_done, pure=False)(tasks))
+    end = delayed(_finished, pure=False)
+    finished: Delayed = end(done, target, attributes, zarr_format)
+    return finished
+
+
+def _all_done(tasks: Sequence[Any]) -> bool:
+    return True
+
+
+def _finished(done: Sequence[Any], target: Target, attributes: Mapping[str, Any], zarr_format: int) -> None:
+    finish(target, attributes, zarr_format=zarr_format)
+
+
+def _progress_bar(progress: bool) -> AbstractContextManager[Any]:
+    if not progress:
+        return nullcontext()
+    try:
+        from tqdm.dask import TqdmCallback
+    except ImportError as error:
+        raise MissingExtraError(
+            "progress=True needs tqdm: install it with  pip install 'xarray-ngff[progress]'"
+        ) from error
+    bar: AbstractContextManager[Any] = TqdmCallback(desc="writing", unit="task")
+    return bar
