@@ -12,6 +12,7 @@ __all__ = [
     "LevelError",
     "MetadataError",
     "MissingExtraError",
+    "MissingFileError",
     "MissingFolderError",
     "NgffError",
     "NgffWarning",
@@ -50,6 +51,10 @@ class TargetExistsError(NgffError, FileExistsError):
 
 class MissingExtraError(NgffError, ImportError):
     """An optional package is needed; the message names the extra that installs it."""
+
+
+class MissingFileError(FormatError, FileNotFoundError):
+    """The file or folder that is to be opened does not exist."""
 
 
 class MissingFolderError(NgffError, FileNotFoundError):

@@ -72,15 +72,19 @@ def test_overwriting_replaces(kind, target):
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_failure_leaves_what_was_there(kind, target, error):
     replacing, fill = kind
-    with pytest.raises(error), replacing(target) as temporary:
-        fill(temporary, "half")
-        raise error
+
+    def fill_and_fail(**options):
+        with replacing(target, **options) as temporary:
+            fill(temporary, "half")
+            raise error
+
+    with pytest.raises(error):
+        fill_and_fail()
     assert names(target.parent) == []
     with replacing(target) as temporary:
         fill(temporary, "old")
-    with pytest.raises(error), replacing(target, overwrite=True) as temporary:
-        fill(temporary, "half")
-        raise error
+    with pytest.raises(error):
+        fill_and_fail(overwrite=True)
     assert text_of(target) == "old"
     assert names(target.parent) == ["target"]
 
@@ -95,9 +99,14 @@ def test_a_target_that_appears_meanwhile_is_not_replaced(kind, target, monkeypat
     if without_renameat2:
         monkeypatch.setattr(_atomic, "_libc_renameat2", lambda: None)
     replacing, fill = kind
-    with pytest.raises(TargetExistsError, match="appeared"), replacing(target) as temporary:
-        fill(temporary, "mine")
-        target.write_text("theirs")
+
+    def fill_both():
+        with replacing(target) as temporary:
+            fill(temporary, "mine")
+            target.write_text("theirs")
+
+    with pytest.raises(TargetExistsError, match="appeared"):
+        fill_both()
     assert target.read_text() == "theirs"
     assert names(target.parent) == ["target"]
 

@@ -128,5 +128,9 @@ def image_dataset(
     dataset = xr.Dataset({name: variable}, coords=coords)
     if source is not None:
         dataset.encoding["source"] = source
-    dataset.set_close(close)
+    dataset.set_close(_nothing if close is None else close)
     return dataset
+
+
+def _nothing() -> None:
+    """Close nothing: `xarray.open_mfdataset` wants a function to call."""

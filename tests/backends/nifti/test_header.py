@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import gzip
 import struct
+import tempfile
 import tracemalloc
 import warnings
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from nibabel.nifti1 import Nifti1Extension
 
 from xarray_ngff import geometry
+from xarray_ngff.backends.nifti import write_nifti
 from xarray_ngff.backends.nifti.header import read_header
-from xarray_ngff.errors import FormatError, NgffWarning
+from xarray_ngff.errors import FormatError, MissingFileError, NgffError, NgffWarning
 
 SMALL = np.arange(24, dtype="i2").reshape(2, 3, 4)
 
@@ -79,6 +85,56 @@ def test_an_axis_longer_than_the_file_is_refused_at_once(name, save, patch, open
         plain.with_name(name).write_bytes(gzip.compress(plain.read_bytes()))
     with pytest.raises(FormatError, match=r"dim\[2\] is 1099511627776, more than the bytes of the file"):
         opened(plain.with_name(name))
+
+
+SPECIAL = [
+    *(struct.pack("<f", value) for value in (np.nan, np.inf, -1.0, 0.0, 1e38, 1e-38)),
+    *(struct.pack("<d", value) for value in (np.nan, 1e300, 1e-300)),
+    *(struct.pack("<h", value) for value in (-1, 0, 32767, 2, 128, 1536)),
+    struct.pack("<q", 2**62),
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from([1, 2]), st.lists(st.tuples(st.integers(4, 450), st.sampled_from(SPECIAL)), max_size=3))
+def test_damage_anywhere_is_one_of_our_errors_or_an_image(version, damage):
+    image = {1: nib.Nifti1Image, 2: nib.Nifti2Image}[version](SMALL, np.diag([2.0, 3.0, 4.0, 1.0]))
+    image.set_qform(image.affine, 1)
+    image.header.extensions.append(Nifti1Extension(6, b'{"xarray_ngff": {"dims": []}}'))
+    raw = bytearray(image.to_bytes())
+    for place, value in damage:
+        start = place // len(value) * len(value)
+        raw[start : start + len(value)] = value
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NgffWarning)
+        path = Path(folder) / "damaged.nii"
+        path.write_bytes(bytes(raw))
+        try:
+            with xr.open_dataset(path, engine="nifti") as dataset:
+                (found,) = dataset.data_vars.values()
+                found.load()
+            write_nifti(found, path, overwrite=True)
+        except NgffError:
+            return
+        with xr.open_dataset(path, engine="nifti") as dataset:
+            (again,) = dataset.data_vars.values()
+            np.testing.assert_array_equal(again.values, found.values)
+
+
+def test_line_ends_that_a_transfer_changed(save, patch, opened):
+    path = save(SMALL, version=2)
+    patch(path, eol_check=[13, 13, 10, 26])
+    with pytest.raises(FormatError, match=r"image\.nii: the header is not valid: EOL check"):
+        opened(path)
+
+
+def test_a_long_vector_as_freesurfer_stores_it(save, patch, opened):
+    path = save(np.arange(40, dtype="i2").reshape(40, 1, 1))
+    patch(path, dim=[3, -1, 1, 1, 1, 1, 1, 1], glmin=40)
+    assert opened(path).shape == (1, 1, 40)
+    patch(path, glmin=0)
+    with pytest.raises(FormatError, match=r"dim is \[3, -1, 1, 1.*glmin"):
+        opened(path)
 
 
 def test_a_stated_offset_that_is_too_small_is_read_as_the_least(save, patch, opened):
@@ -188,18 +244,18 @@ def test_a_missing_partner_is_named(gone, asked, save, opened):
     path = save(SMALL, name="image.hdr")
     path.with_suffix(gone).unlink()
     left = {".img": "image.hdr", ".hdr": "image.img"}[gone]
-    with pytest.raises(FileNotFoundError, match=rf"image\{gone} does not exist \({left} is one of a pair"):
+    with pytest.raises(MissingFileError, match=rf"image\{gone} does not exist \({left} is one of a pair"):
         opened(path.with_suffix(asked))
 
 
 def test_a_missing_file(tmp_path, opened):
-    with pytest.raises(FileNotFoundError, match=r"nothing\.nii does not exist"):
+    with pytest.raises(MissingFileError, match=r"nothing\.nii does not exist"):
         opened(tmp_path / "nothing.nii")
 
 
 @pytest.mark.parametrize("given", ["s3://bucket/a.nii.gz", "https://host/a.nii"])
 def test_urls_are_refused(given, opened):
-    with pytest.raises(FormatError, match="is a URL.*Copy it first"):
+    with pytest.raises(FormatError, match=r"is a URL.*Copy it first"):
         opened(given)
 
 

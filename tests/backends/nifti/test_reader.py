@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from xarray_ngff import geometry
 from xarray_ngff.backends.nifti.reader import NiftiArray
-from xarray_ngff.errors import FormatError, NgffWarning
+from xarray_ngff.errors import FormatError, MissingFileError, NgffWarning
 
 TYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8", "c8", "c16"]
 CONTAINERS = ["image.nii", "image.nii.gz", "image.hdr"]
@@ -262,9 +262,31 @@ def test_a_truncated_stream_gives_what_it_has(save, opened):
     path.write_bytes(path.read_bytes()[:-20_000])
     image = opened(path)
     np.testing.assert_array_equal(image.isel(z=slice(0, 2)).values, whole)
-    with pytest.raises(FormatError, match="truncated or corrupt"):
+    with pytest.raises(FormatError, match=r"expected 524640 bytes .*, found 5\d{5} \("):
         image.load()
     np.testing.assert_array_equal(image.isel(z=slice(0, 2)).values, whole)
+
+
+def test_a_file_that_is_gone_or_shrank(save, opened):
+    path = save(numbers((4, 4, 4), "i2"), name="image.nii.gz")
+    image = opened(path)
+    path.write_bytes(b"")
+    with pytest.raises(FormatError, match="the header promises 480 bytes, more than a gzip file of 0 bytes can hold"):
+        image.load()
+    path.unlink()
+    with pytest.raises(MissingFileError):
+        image.load()
+
+
+def test_trouble_of_the_disk_is_not_called_corruption(save, opened, monkeypatch):
+    image = opened(save(numbers((4, 4, 4), "i2"), name="image.nii.gz"))
+
+    def broken(self, position, count):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(NiftiArray, "_bytes_at", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        image.load()
 
 
 def test_a_corrupt_stream(save, opened):
@@ -328,9 +350,8 @@ def test_threads_share_it(name, save, opened):
     wrong = []
 
     def check(offset):
-        for z in itertools.chain(range(offset, 32, 4), range(offset, 32, 5)):
-            if not np.array_equal(image.isel(z=z).values, array[:, :, z].T):
-                wrong.append(z)
+        planes = itertools.chain(range(offset, 32, 4), range(offset, 32, 5))
+        wrong.extend(z for z in planes if not np.array_equal(image.isel(z=z).values, array[:, :, z].T))
 
     threads = [threading.Thread(target=check, args=(i,)) for i in range(4)]
     for thread in threads:

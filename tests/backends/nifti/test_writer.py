@@ -182,7 +182,12 @@ def test_units_become_millimetres(target):
 
 
 def test_units_may_differ_between_axes(target):
-    image = image_of((2, 3, 4), ("z", "y", "x"), units={"z": "nanometer", "y": "micrometer", "x": "um"}, spacing=[500.0, 500.0, 500.0])
+    image = image_of(
+        (2, 3, 4),
+        ("z", "y", "x"),
+        units={"z": "nanometer", "y": "micrometer", "x": "um"},
+        spacing=[500.0, 500.0, 500.0],
+    )
     write_nifti(image, target)
     np.testing.assert_allclose(nib.load(target).header.get_zooms(), [0.5, 0.5, 5e-4])
 
@@ -550,11 +555,12 @@ def test_bad_targets(name, error, message, tmp_path):
         ("sform_code", "one"),
         ("sform_to_qform", [[1]]),
         ("intent", 3),
+        ("slices", {"grid": "all"}),
     ],
 )
 def test_a_damaged_encoding(key, value, target):
     image = image_of((2, 2, 2), "zyx")
-    image.encoding["nifti"] = {key: value}
+    image.encoding["nifti"] = {"dim_info": {"slice": "z"}, key: value}
     with pytest.raises(FormatError, match=rf'encoding\["nifti"\]\["{key}"\].*Delete it'):
         write_nifti(image, target)
 
@@ -564,9 +570,12 @@ def test_an_encoding_of_another_kind(target):
     image.encoding["nifti"] = "yes"
     with pytest.raises(FormatError, match="expected a mapping of header fields"):
         write_nifti(image, target)
+    image.encoding["nifti"] = {"outer": ["q", None, None, None, None], "slices": {"grid": [1, 0, 0]}}
+    write_nifti(image, target)
+    assert nib.load(target).shape == (2, 2, 2)
     image.encoding["nifti"] = {"scaled": True, "dtype": "never", "scl_slope": 2.0}
     with pytest.raises(FormatError, match=r"is 'never', which is no type"):
-        write_nifti(image, target)
+        write_nifti(image, target, overwrite=True)
 
 
 def test_the_same_image_gives_the_same_bytes(tmp_path):

@@ -61,13 +61,18 @@ class NiftiEntrypoint(BackendEntrypoint):
         ------
         FormatError
             Where the file is no NIfTI file or breaks the format; on reading, where voxels are missing.
-        FileNotFoundError
+        MissingFileError
             Where the file, or the other file of a pair, does not exist.
         """
         from xarray_ngff.backends.nifti.reader import open_nifti
 
-        dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
-        return open_nifti(filename_or_obj, mask_and_scale=mask_and_scale).drop_vars(dropped, errors="ignore")
+        dataset = open_nifti(filename_or_obj, mask_and_scale=mask_and_scale)
+        if drop_variables is None:
+            return dataset
+        dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables
+        kept = dataset.drop_vars(dropped, errors="ignore")
+        kept.set_close(dataset.close)
+        return kept
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Whether a path ends like a NIfTI file; a header that other formats use too must have NIfTI's magic."""

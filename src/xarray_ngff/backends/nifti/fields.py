@@ -14,7 +14,7 @@ import xarray as xr
 from xarray_ngff import geometry
 from xarray_ngff.backends.nifti.header import NiftiHeader
 from xarray_ngff.backends.nifti.layout import LABEL_INTENT, is_labels
-from xarray_ngff.errors import FormatError, GeometryError
+from xarray_ngff.errors import FormatError
 
 __all__ = ["ENCODING_KEY", "encoding_from_header", "set_fields", "stored_encoding", "stored_extensions"]
 
@@ -94,9 +94,6 @@ def encoding_from_header(
     encoding["dim_info"] = {role: dims[axis] for role, axis in roles if axis is not None}
     if slices := _slices(fields, encoding["dim_info"].get("slice"), coords):
         encoding["slices"] = slices
-    moved = _sform_to_qform(fields)
-    if moved is not None:
-        encoding["sform_to_qform"] = moved
     others = [extension for extension in header.extensions if not is_labels(extension)]
     encoding["extensions"] = [[code, base64.b64encode(content).decode("ascii")] for code, content in others]
     return encoding
@@ -122,24 +119,6 @@ def _slices(fields: Any, dim: str | None, coords: Mapping[str, xr.Variable]) -> 
 def _grid(coordinate: xr.Variable) -> list[float]:
     values = np.atleast_1d(coordinate.values)
     return [len(values), float(values[0]), float(values[-1])]
-
-
-def _sform_to_qform(fields: Any) -> list[list[float]] | None:
-    """World-to-world matrix from where the sform puts a voxel to where the qform does, if these are two places.
-
-    Selecting voxels changes both forms but not this relation, so it stays true.
-    """
-    if not (fields["sform_code"] and fields["qform_code"]):
-        return None
-    try:
-        qform = np.array(fields.get_qform(), dtype=np.float64)
-    except ValueError:
-        return None  # no rotation; the sform decides anyway
-    relation = qform @ np.linalg.inv(np.array(fields.get_sform(), dtype=np.float64))
-    if not np.isfinite(relation).all() or np.allclose(relation, np.eye(4), rtol=0, atol=1e-6):
-        return None
-    relation[3] = (0, 0, 0, 1)
-    return cast("list[list[float]]", relation.tolist())
 
 
 def stored_encoding(img: xr.DataArray) -> Mapping[str, Any]:
@@ -224,4 +203,6 @@ def _same_grid(img: xr.DataArray, dim: object, grid: Any) -> bool:
         found = np.asarray(_grid(img.coords[dim].variable))
         return found.shape == expected.shape and bool(np.allclose(found, expected, rtol=1e-6, atol=1e-6))
     except (TypeError, ValueError) as error:
-        raise GeometryError(f"the grid of the slice timing is {grid!r}, expected its length and two numbers") from error
+        raise FormatError(
+            f'encoding["{ENCODING_KEY}"]["slices"]["grid"] is {grid!r}, expected three numbers. Delete it'
+        ) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import logging
-import math
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from xarray_ngff.backends.nifti.files import FileNames, file_names
-from xarray_ngff.errors import FormatError, NgffWarning
+from xarray_ngff.errors import FormatError, MissingFileError, NgffWarning
 
-__all__ = ["BEST_COMPRESSION", "COLOR_TYPES", "NiftiHeader", "has_nifti_magic", "read_header"]
+__all__ = ["BEST_COMPRESSION", "COLOR_TYPES", "LARGEST_NUMBER", "NiftiHeader", "has_nifti_magic", "read_header"]
 
 # NIfTI-1: 348 bytes, magic at 344. NIfTI-2: 540 bytes, magic at 4. (nifti1.h and nifti2.h of the NIfTI standard.)
 _SIZES = {1: 348, 2: 540}
@@ -31,10 +30,13 @@ COLOR_TYPES = {"RGB24": ("R", "G", "B"), "RGBA32": ("R", "G", "B", "A")}
 # What nibabel reports from this level on cannot be repaired; below it, a repair of these fields moves voxels.
 _FATAL = 40
 _REPAIRS_THAT_MATTER = ("sform_code", "qform_code", "pixdim")
+_SILENT = logging.Logger("nifti header", level=logging.CRITICAL + 1)
 
 # Coordinates of an axis are made on opening: a longer one must have a file that can hold a line of voxels along it.
 _LONG_AXIS = 2**15 - 1
-# Deflate cannot do better than about 1032 to 1.
+#: A place or size beyond this is none in any unit, and its square may be infinite.
+LARGEST_NUMBER = 1e30
+#: Deflate cannot do better than about 1032 to 1.
 BEST_COMPRESSION = 1100
 
 
@@ -79,11 +81,6 @@ class NiftiHeader:
         """Lengths of the axes of the stored numbers, the fastest first; the components of colours come first."""
         return (len(COLOR_TYPES[self.color_type]), *self.shape) if self.color_type else self.shape
 
-    @property
-    def data_bytes(self) -> int:
-        """Bytes that the voxels take, uncompressed."""
-        return math.prod(self.stored_shape) * self.dtype.itemsize
-
 
 def has_nifti_magic(path: str) -> bool:
     """Whether the header file that belongs to `path` exists and says that it is NIfTI."""
@@ -106,14 +103,14 @@ def read_header(path: object) -> NiftiHeader:
     ------
     FormatError
         Where the file is not NIfTI, or says something that cannot be true.
-    FileNotFoundError
+    MissingFileError
         Where the file or its partner does not exist.
     """
     names = file_names(path)
     for file, partner in ((names.header, names.data), (names.data, names.header)):
         if not file.is_file():
             other = f" ({partner.name} is one of a pair and needs it)" if names.is_pair and partner.is_file() else ""
-            raise FileNotFoundError(f"{file} does not exist{other}")
+            raise MissingFileError(f"{file} does not exist{other}")
     try:
         with _open_header(names) as stream:
             raw = _read_up_to(stream, _SIZES[2])
@@ -220,7 +217,7 @@ def _fields(names: FileNames, version: int, raw: bytes) -> Any:
         fields["vox_offset"] = fields.single_vox_offset
     before = {key: np.array(fields[key]) for key in _REPAIRS_THAT_MATTER}
     try:
-        fields.check_fix(logger=logging.Logger("unheard"), error_level=_FATAL)
+        fields.check_fix(logger=_SILENT, error_level=_FATAL)
     except nib.spatialimages.HeaderDataError as error:
         raise FormatError(f"{names.header}: the header is not valid: {error}") from error
     for key, found in before.items():
@@ -294,7 +291,7 @@ def _affine(names: FileNames, fields: Any) -> npt.NDArray[np.float64]:
         affine = np.array(fields.get_best_affine(), dtype=np.float64)
     except (nib.spatialimages.HeaderDataError, ValueError) as error:
         raise FormatError(f"{names.header}: the {kind} makes no affine: {error}. {advice}") from error
-    if not np.isfinite(affine).all():
+    if not (np.abs(affine) < LARGEST_NUMBER).all():
         raise FormatError(f"{names.header}: the {kind} is not finite:\n{affine}\n{advice}")
     shape = (*_shape(names, fields), 1, 1)[:3]
     for axis in range(3):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,19 +12,21 @@ import xarray as xr
 from xarray_ngff import affine as matrices
 from xarray_ngff import geometry
 from xarray_ngff.backends.nifti.fields import ENCODING_KEY
+from xarray_ngff.backends.nifti.header import LARGEST_NUMBER, NiftiHeader
 from xarray_ngff.backends.nifti.units import LENGTHS, TIMES, UNKNOWN, length_code, time_code
 from xarray_ngff.errors import FormatError
 from xarray_ngff.orientation import direction_vector
 from xarray_ngff.units import conversion_factor, unit_name
 
-__all__ = ["set_space", "set_time", "world_affine"]
+__all__ = ["set_space", "set_time", "sform_to_qform", "world_affine"]
 
 _MILLIMETER = 2
 _SECOND = 8
 _SCANNER, _ALIGNED = 1, 2
 
-# A qform stands for an affine if it moves no corner by more than this part of a voxel.
-_SAME_PLACE = 1e-2
+# Parts of a voxel by which a corner may move: a qform stands for an affine up to the first, and two forms that a header
+# rounds to single precision are the same one up to the second.
+_SAME_PLACE, _SAME_FORM = 1e-2, 1e-4
 
 
 def world_affine(img: xr.DataArray) -> npt.NDArray[np.float64]:
@@ -40,6 +42,26 @@ def world_affine(img: xr.DataArray) -> npt.NDArray[np.float64]:
     for row, column in missing:
         full[row, column] = 1.0
     return full
+
+
+def sform_to_qform(header: NiftiHeader) -> list[list[float]] | None:
+    """World-to-world matrix from where the sform puts a voxel to where the qform does, if these are two places.
+
+    Selecting voxels changes both forms but not this relation, so it stays true.
+    """
+    fields = header.fields
+    if not (fields["sform_code"] and fields["qform_code"]):
+        return None
+    sform = np.array(fields.get_sform(), dtype=np.float64)
+    try:
+        qform = np.array(fields.get_qform(), dtype=np.float64)
+    except ValueError:
+        return None  # no rotation; the sform decides anyway
+    if not _is_invertible(qform) or _same_place(qform, sform, header.shape, _SAME_FORM):
+        return None
+    relation = qform @ matrices.invert(sform)
+    relation[3] = (0, 0, 0, 1)
+    return cast("list[list[float]]", relation.tolist())
 
 
 def set_space(fields: Any, img: xr.DataArray, encoding: Mapping[str, Any]) -> None:
@@ -62,7 +84,7 @@ def set_space(fields: Any, img: xr.DataArray, encoding: Mapping[str, Any]) -> No
     wanted = _codes(fields, img, encoding, sform)
     fields.set_sform(sform, 0)
     fields.set_qform(qform, 0)
-    rigid = _same_place(fields.get_qform(), qform, fields.get_data_shape())
+    rigid = _same_place(fields.get_qform(), qform, fields.get_data_shape(), _SAME_PLACE)
     fields["sform_code"] = wanted[0] if wanted[0] or rigid else wanted[1]
     fields["qform_code"] = wanted[1] if rigid else UNKNOWN
     fields["xyzt_units"] = int(code + time_code(int(fields["xyzt_units"])))
@@ -84,8 +106,8 @@ def _moved(sform: npt.NDArray[np.float64], encoding: Mapping[str, Any], code: in
     if "sform_to_qform" not in encoding:
         return sform
     relation = np.array(encoding["sform_to_qform"], dtype=np.float64)
-    if relation.shape != (4, 4) or not np.isfinite(relation).all():
-        raise FormatError(f'encoding["{ENCODING_KEY}"]["sform_to_qform"] is no (4, 4) matrix. Delete it')
+    if relation.shape != (4, 4) or not _is_invertible(relation):
+        raise FormatError(f'encoding["{ENCODING_KEY}"]["sform_to_qform"] is no invertible (4, 4) matrix. Delete it')
     # its offset is in the unit of the file that it was read from
     stored = LENGTHS.get(length_code(encoding.get("xyzt_units", UNKNOWN)), "millimeter")
     relation[:3, 3] *= conversion_factor(stored, LENGTHS.get(code, "millimeter"))
@@ -101,7 +123,7 @@ def _codes(
     if any(stored):
         return stored
     fields["pixdim"][1:4] = matrices.voxel_sizes(sform)
-    if "sform_code" in encoding and _same_place(fields.get_base_affine(), sform, fields.get_data_shape()):
+    if "sform_code" in encoding and _same_place(fields.get_base_affine(), sform, fields.get_data_shape(), _SAME_PLACE):
         return UNKNOWN, UNKNOWN
     axes = [geometry.axis(img, dim) for dim in geometry.spatial_axes(img)]
     anatomical = all(direction_vector(axis.orientation) is not None for axis in axes)
@@ -109,11 +131,17 @@ def _codes(
     return code, code
 
 
-def _same_place(one: npt.ArrayLike, other: npt.NDArray[np.float64], shape: tuple[int, ...]) -> bool:
+def _is_invertible(affine: npt.NDArray[np.float64]) -> bool:
+    usable = bool((np.abs(affine) < LARGEST_NUMBER).all()) and bool(matrices.voxel_sizes(affine).all())
+    return usable and bool(np.linalg.det(affine) != 0)
+
+
+def _same_place(one: npt.ArrayLike, other: npt.NDArray[np.float64], shape: tuple[int, ...], tolerance: float) -> bool:
+    """Whether two affines put every corner voxel at one place, to a part of a voxel."""
     lengths = np.array((*shape, 1, 1)[:3])
     corners = matrices.corners(np.zeros(3), lengths - 1)
     moved = np.abs(matrices.apply(one, corners) - matrices.apply(other, corners)).max()
-    return bool(moved <= _SAME_PLACE * matrices.voxel_sizes(other).min())
+    return bool(moved <= tolerance * matrices.voxel_sizes(other).min())
 
 
 def set_time(fields: Any, img: xr.DataArray, encoding: Mapping[str, Any]) -> None:

@@ -27,6 +27,7 @@ from xarray_ngff.backends.nifti.layout import (
     read_labels,
     spatial_names,
 )
+from xarray_ngff.backends.nifti.placement import sform_to_qform
 from xarray_ngff.backends.nifti.scaling import Scaling, scaling_from_header
 from xarray_ngff.backends.nifti.units import length_unit, time_unit
 from xarray_ngff.channels import Channel, channel_coordinates
@@ -61,6 +62,8 @@ def open_nifti(path: object, *, mask_and_scale: bool = True) -> xr.Dataset:
 
     coords = _spatial_coordinates(header, names)
     encoding = encoding_from_header(header, names, outer, coords, scaled=scaling is not None)
+    if (relation := sform_to_qform(header)) is not None:
+        encoding["sform_to_qform"] = relation
     coords |= {dim: coord[0] for dim, coord in coords.items() if dim not in dims}
     if "t" in dims and (time := _time_coordinate(header)) is not None:
         coords["t"] = time
@@ -284,7 +287,7 @@ class NiftiArray(LazyArray):
         found = 0
         try:
             with gzip.open(self.path) as stream:
-                while part := stream.read(_PIECE):
+                while part := stream.read1(_PIECE):  # read() would lose what comes before the break
                     found += len(part)
         except (EOFError, OSError, zlib.error):
             return found

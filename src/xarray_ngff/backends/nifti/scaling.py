@@ -38,7 +38,7 @@ class Scaling:
 
         Examples
         --------
-        >>> Scaling(0.5, 10.0).value_dtype("int16"), Scaling(0.5, 1e6).value_dtype("int16")
+        >>> Scaling(0.5, 10.0).value_dtype("int16"), Scaling(0.5, 1e7).value_dtype("int16")
         (dtype('float32'), dtype('float64'))
         """
         dtype = np.dtype(stored)

@@ -100,8 +100,9 @@ def write_voxels(
     shape = tuple(img.sizes[dim] for dim in dims)
     with path.open("r+b") as stream:
         _reserve(stream.fileno(), offset + math.prod(shape) * dtype.itemsize)
-        for block in blocks(img, dims, dtype.itemsize):
-            values = img.isel(block).transpose(*dims).to_numpy()
+        for block in blocks(img, dims, max(dtype.itemsize, img.dtype.itemsize)):
+            # loaded before it is transposed: xarray's lazy transpose turns slices into an index for each voxel
+            values = img.isel(block).to_numpy().transpose([img.dims.index(dim) for dim in dims])
             stored = np.asfortranarray(convert(values), dtype=dtype)
             _write_block(stream.fileno(), path, offset, shape, [block[dim] for dim in dims], stored)
 
@@ -133,8 +134,7 @@ def _write_block(
         if length < size:
             break
     if run < _SHORT_RUN and run < stored.nbytes:
-        target = np.memmap(path, stored.dtype, "r+", offset, tuple(shape), order="F")
-        target[tuple(place)] = stored
+        _write_through_map(path, offset, shape, place, stored)
         return
     strides = [stored.itemsize * math.prod(shape[:axis]) for axis in range(len(shape))]
     first = offset + sum(part.start * stride for part, stride in zip(place, strides, strict=True))
@@ -145,13 +145,26 @@ def _write_block(
         _write_all(descriptor, flat[count * run : (count + 1) * run], position)
 
 
+def _write_through_map(
+    path: Path, offset: int, shape: Sequence[int], place: Sequence[slice], stored: npt.NDArray[Any]
+) -> None:
+    """Assign a block to a map of the file, which covers about one block's bytes at a time."""
+    stride = stored.itemsize * math.prod(shape[:-1])
+    step = max(1, _BLOCK // stride)
+    for start in range(0, stored.shape[-1], step):
+        part = stored[..., start : start + step]
+        first = offset + (place[-1].start + start) * stride
+        target = np.memmap(path, stored.dtype, "r+", first, (*shape[:-1], part.shape[-1]), order="F")
+        target[tuple(place[:-1])] = part
+
+
 def _write_all(descriptor: int, data: memoryview, position: int) -> None:
     while data:
         written = os.pwrite(descriptor, data, position)
         data, position = data[written:], position + written
 
 
-def compress_file(source: Path, target: Path, *, level: int = 3) -> None:
+def compress_file(source: Path, target: Path, *, level: int = 1) -> None:
     """Gzip a file into another; the same bytes give the same file, as neither name nor time is stored."""
     with (
         source.open("rb") as plain,

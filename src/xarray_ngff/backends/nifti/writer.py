@@ -47,7 +47,6 @@ _STORED = {
 }
 # dim[] of NIfTI-1 holds 16-bit integers.
 _LARGEST_DIM = {1: 2**15 - 1, 2: 2**63 - 1}
-_MOST_AXES = 7
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def write_nifti(
         Where a unit is no length, or that of t no time.
     TargetExistsError
         Where the target exists and `overwrite` is False.
-    FileNotFoundError
+    MissingFolderError
         Where the folder of the target does not exist.
 
     Notes
@@ -198,7 +197,7 @@ def _outer_axes(img: xr.DataArray, encoding: Mapping[str, Any], *, colors: bool)
     present = {dim for dim in places if dim in img.dims}
     # as in the file that the image came from, where it has the same axes
     before = tuple(encoding.get("outer", ()))
-    if {dim for dim in before if dim is not None} == present and len(before) - before.count(None) == len(present):
+    if sorted(dim for dim in before if isinstance(dim, str)) == sorted(present) and len(before) <= len(places):
         return before
     last = max((places.index(dim) for dim in present), default=-1)
     return tuple(dim if dim in present else None for dim in places[: last + 1])
@@ -211,10 +210,6 @@ def _file_shape(img: xr.DataArray, outer: tuple[str | None, ...]) -> tuple[int, 
     else:
         last = max(i for i, dim in enumerate(geometry.SPATIAL_DIMS) if dim in img.dims or i == 0)
         shape = shape[: last + 1]
-    if len(shape) > _MOST_AXES:
-        raise FormatError(
-            f"the file would have {len(shape)} axes, and NIfTI has {_MOST_AXES}: select along one of them"
-        )
     return tuple(shape)
 
 
