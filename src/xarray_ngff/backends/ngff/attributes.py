@@ -6,6 +6,7 @@ added here: the downsampling method, and under the vendor key ``xarray_ngff`` wh
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -17,8 +18,8 @@ from xarray_ngff import geometry
 from xarray_ngff.channels import Channel, channels
 from xarray_ngff.errors import FormatError
 from xarray_ngff.geometry import Axis
-from xarray_ngff.orientation import direction_vector, opposite
-from xarray_ngff.units import is_time
+from xarray_ngff.orientation import ORIENTATIONS, direction_vector, opposite
+from xarray_ngff.units import is_time, unit_name
 
 __all__ = ["VENDOR_KEY", "ascending", "image_attributes", "written_dims"]
 
@@ -56,16 +57,17 @@ def written_dims(img: xr.DataArray) -> tuple[str, ...]:
 def ascending(img: xr.DataArray) -> xr.DataArray:
     """Image whose coordinates ascend, as the positive scales of OME-Zarr ask, with every voxel where it was.
 
-    An axis that descends keeps its storage order and takes the opposite orientation, its coordinates negated; in a
-    world that is not anatomical, and for t, it is flipped.
+    A spatial axis that descends keeps its storage order and takes the opposite orientation, its coordinates negated;
+    in a world that is not anatomical it is flipped, and so is any other axis.
     """
-    axes = {dim: geometry.axis(img, dim) for dim in geometry.measured_dims(img)}
-    spatial = [axes[dim] for dim in geometry.spatial_dims(img)]
+    axes = {dim: geometry.axis(img, dim) for dim in map(str, img.dims) if dim != "c" and dim in img.coords}
+    # of all that place the image, also those that were selected away
+    spatial = [geometry.axis(img, dim) for dim in geometry.spatial_axes(img)]
     anatomical = all(direction_vector(along.orientation) is not None for along in spatial)
     for dim, along in axes.items():
         if along.step > 0:
             continue
-        if dim == "t" or not anatomical or along.orientation is None:
+        if dim not in geometry.SPATIAL_DIMS or not anatomical or along.orientation is None:
             img = img.isel({dim: slice(None, None, -1)})
             if along.size == 1:
                 img = img.assign_coords({dim: _coordinate(along, start=along.start, step=-along.step)})
@@ -136,21 +138,39 @@ def image_attributes(
     if len(levels) > 1:
         ome["multiscales"][0]["type"] = method
     if finest.name == "labels":
-        ome["image-label"] = {} if "ome" in attributes else {"version": version}
+        known = _plain(finest.encoding.get("image-label", {}), "image-label")
+        # of what it was read with, the source may be elsewhere now
+        ome["image-label"] = {key: known[key] for key in ("colors", "properties") if key in known}
+        ome["image-label"] |= {} if "ome" in attributes else {"version": version}
     vendor = _vendor(finest)
     return attributes | ({VENDOR_KEY: vendor} if vendor else {})
 
 
+def _plain(value: Any, key: str) -> Any:
+    """The mapping under a key of the encoding as JSON holds it, or `FormatError` where it cannot."""
+    if not isinstance(value, Mapping):
+        raise FormatError(f"encoding[{key!r}] is {value!r}, expected a mapping: delete it")
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"encoding[{key!r}] holds something that is no JSON ({error}): delete it") from error
+
+
 def _axis(img: xr.DataArray, dim: str) -> dict[str, Any]:
     attrs = img.coords[dim].attrs if dim in img.coords else {}
-    said = {"name": dim, "type": _TYPES.get(dim), "unit": attrs.get("units")}
-    if dim == "c":
-        said["unit"] = None
-    elif dim not in _TYPES and said["unit"] is not None and is_time(said["unit"]):
+    unit, orientation = unit_name(attrs.get("units")), attrs.get("orientation")
+    said = {"name": dim, "type": _TYPES.get(dim), "unit": None if dim == "c" else unit}
+    if dim not in _TYPES and "t" not in img.dims and unit is not None and is_time(unit):
+        # only one axis can be of this type
         said["type"] = "time"
     axis: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
-    if attrs.get("orientation"):
-        axis["orientation"] = {"type": "anatomical", "value": attrs["orientation"]}
+    if orientation:
+        if orientation not in ORIENTATIONS:
+            raise FormatError(
+                f"axis {dim!r} has the orientation {orientation!r}, which is none of RFC-4, such as 'left-to-right': "
+                "set it with img.ngff.set_geometry(orientation=...)"
+            )
+        axis["orientation"] = {"type": "anatomical", "value": orientation}
     return axis
 
 
@@ -172,7 +192,7 @@ def _omero(img: xr.DataArray) -> dict[str, Any] | None:
             {
                 "label": channel.name or str(index),
                 "color": channel.color or colors[index % len(colors)],
-                "window": _window(channel, img.dtype),
+                "window": _window(channel, index, img.dtype),
                 "active": True,
             }
             for index, channel in enumerate(known)
@@ -180,7 +200,7 @@ def _omero(img: xr.DataArray) -> dict[str, Any] | None:
     }
 
 
-def _window(channel: Channel, dtype: np.dtype[Any]) -> dict[str, float]:
+def _window(channel: Channel, index: int, dtype: np.dtype[Any]) -> dict[str, float]:
     if np.issubdtype(dtype, np.integer):
         info = np.iinfo(dtype)
         widest = float(info.min), float(info.max)
@@ -190,6 +210,11 @@ def _window(channel: Channel, dtype: np.dtype[Any]) -> dict[str, float]:
         widest if channel.window is None else (min(widest[0], channel.window[0]), max(widest[1], channel.window[1]))
     )
     start, end = channel.window or limits
+    if not np.isfinite([*limits, start, end]).all():
+        raise FormatError(
+            f"channel {channel.name or index!r} has the window {(start, end)} and the limits {limits}, and OME-Zarr "
+            "holds finite numbers only: set it with img.ngff.set_channels(windows=...)"
+        )
     return {"min": limits[0], "max": limits[1], "start": start, "end": end}
 
 
@@ -207,7 +232,7 @@ def _vendor(img: xr.DataArray) -> dict[str, Any]:
     said = {
         "direction": {dim: list(a.direction) for dim, a in axes.items() if a.direction and dim in img.dims},
         "selected": selected,
-        "nifti": img.encoding.get("nifti"),
+        "nifti": _plain(img.encoding.get("nifti", {}), "nifti"),
     }
     return {key: value for key, value in said.items() if value}
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from xarray_ngff import affine as maps
 from xarray_ngff.backends.ngff.axes import AxisMeta, canonical_axes, parse_axes
-from xarray_ngff.backends.ngff.transforms import ArrayReader, listed, matrix
+from xarray_ngff.backends.ngff.transforms import ArrayReader, listed, matrix, unread_types
 from xarray_ngff.backends.ngff.validation import object_at, text, unique, values, warn
 from xarray_ngff.errors import MetadataError
 
@@ -159,14 +159,14 @@ def _reachable(
             # an output with a path is a system of another image, such as a label image
             if output in systems and path is None and output not in reached:
                 names = [axis.name for axis in systems[source]], [axis.name for axis in systems[output]]
-                try:
-                    part = matrix(step, f"{where}[{index}]", len(names[0]), read_array=read_array, axes=names)
-                except MetadataError as error:
+                unread = unread_types(step)
+                if unread:
                     # the spec asks readers to say so and go on: the intrinsic system is complete without it
-                    warn(f"{where}[{index}]", f"does not lead to {output!r}, which was left out: {error}")
+                    warn(f"{where}[{index}]", f"has the type {unread[0]!r}, which is not read: {output!r} was left out")
                     continue
                 if len(names[0]) != len(names[1]):
                     raise MetadataError(f"{where}[{index}] leads from {len(names[0])} axes to {len(names[1])}")
+                part = matrix(step, f"{where}[{index}]", len(names[0]), read_array=read_array, axes=names)
                 reached[output] = part @ reached[source]
                 progress = True
     return reached

@@ -21,8 +21,8 @@ from xarray_ngff.orientation import direction_vector
 
 __all__ = ["ZarrLevel", "level_dataset"]
 
-# What the header of a NIfTI file says of its stored numbers is true of the full resolution only.
-_FULL_RESOLUTION_ONLY = ("dtype", "scl_slope", "scl_inter")
+# That values are stored integers under a slope is true of the full resolution only: their means lie between.
+_FULL_RESOLUTION_ONLY = ("dtype", "scaled", "scl_slope", "scl_inter")
 
 
 class ZarrLevel(LazyArray):
@@ -37,6 +37,7 @@ class ZarrLevel(LazyArray):
         self._array: Any = None
 
     def read(self, key: FileKey) -> npt.ArrayLike:
+        """Selected voxels, in the axis order of the file."""
         if self._array is None:
             self._array = open_array(self._root, self._node)
         try:
@@ -45,8 +46,8 @@ class ZarrLevel(LazyArray):
         except Exception as error:
             # zarr's codecs and stores raise whatever their libraries do
             raise FormatError(
-                f"{self._root.name}: cannot read {_shown(key)} of array {self._node.path!r}: a chunk is corrupt, or its "
-                f"store cannot be reached ({type(error).__name__}: {error})"
+                f"{self._root.name}: cannot read {_shown(key)} of array {self._node.path!r}: a chunk is corrupt, or "
+                f"its store cannot be reached ({type(error).__name__}: {error})"
             ) from error
         return values
 
@@ -98,7 +99,8 @@ def level_dataset(
     encoding: dict[str, Any] = {"preferred_chunks": {dim: max(chunks[dim], 1) for dim in dims}}
     nifti = image.vendor.get("nifti")
     if isinstance(nifti, Mapping):
-        encoding["nifti"] = {key: value for key, value in nifti.items() if finest or key not in _FULL_RESOLUTION_ONLY}
+        dropped = () if finest or not nifti.get("scaled") else _FULL_RESOLUTION_ONLY
+        encoding["nifti"] = {key: value for key, value in nifti.items() if key not in dropped}
     if image.image_label:
         encoding["image-label"] = image.image_label
     return image_dataset(
@@ -131,12 +133,11 @@ def _shared(
 def _coordinates(
     image: MultiscaleImage, level: LevelMeta, sizes: Mapping[str, int], place: str
 ) -> dict[str, xr.Variable]:
-    directions = image.vendor.get("direction", {})
+    directions = _directions(image.vendor, place)
     coords = _affine_coordinates(image, level.affine, sizes) if level.affine is not None else {}
     for axis, scale, translation in zip(image.axes, level.scale, level.translation, strict=True):
         if axis.name == "c" or axis.name in coords:
             continue
-        direction = directions.get(axis.name)
         coords[axis.name] = geometry.coordinate(
             axis.name,
             sizes[axis.name],
@@ -144,13 +145,26 @@ def _coordinates(
             step=scale,
             units=axis.unit,
             orientation=axis.orientation,
-            direction=None if direction is None else tuple(direction),
+            direction=directions.get(axis.name),
         )
     try:
-        coords |= selected_coordinates(image.vendor)
-    except (KeyError, TypeError, AttributeError) as error:
+        selected = selected_coordinates(image.vendor)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise MetadataError(f"{place}: attribute xarray_ngff.selected is not as this package writes it") from error
+    # an axis that the image has is no longer selected away
+    coords |= {dim: coord for dim, coord in selected.items() if dim not in sizes}
     return coords | _channel_coordinates(image, sizes)
+
+
+def _directions(vendor: Mapping[str, Any], place: str) -> dict[str, tuple[float, float, float]]:
+    try:
+        directions = {dim: tuple(map(float, vector)) for dim, vector in vendor.get("direction", {}).items()}
+    except (TypeError, AttributeError, ValueError) as error:
+        raise MetadataError(f"{place}: attribute xarray_ngff.direction is not as this package writes it") from error
+    for dim, vector in directions.items():
+        if len(vector) != 3:
+            raise MetadataError(f"{place}: attribute xarray_ngff.direction[{dim!r}] is {vector}, expected (x, y, z)")
+    return directions  # type: ignore[return-value]  # three each, as checked
 
 
 def _affine_coordinates(

@@ -47,8 +47,8 @@ def open_tree(
     kind = group_kind(node.attributes, _place(root, node.path))
     if (wells is not None and kind != "plate") or (fields is not None and kind not in ("plate", "well")):
         raise FormatError(
-            f"{_place(root, node.path)} is no {'plate' if wells is not None else 'plate or well'}: leave out wells= and "
-            "fields=, which open a part of one"
+            f"{_place(root, node.path)} is no {'plate' if wells is not None else 'plate or well'}: leave out wells= "
+            "and fields=, which open a part of one"
         )
     match kind:
         case "image":
@@ -56,11 +56,9 @@ def open_tree(
         case "labels":
             return _labels_tree(root, node.path, "", node)
         case "series":
-            paths = _series_paths(root, node)
-            images = _images_trees(root, [joined(node.path, path) for path in paths], multiscale, node.zarr_format)
-            return {
-                f"/{path}{inner}": ds for path, tree in zip(paths, images, strict=True) for inner, ds in tree.items()
-            }
+            paths = {joined(node.path, path): path for path in _series_paths(root, node)}
+            trees = _images_trees(root, list(paths), multiscale, node.zarr_format)
+            return {f"/{paths[full]}{inner}": ds for full, tree in trees.items() for inner, ds in tree.items()}
         case "well":
             return _wells_trees(root, {"": node}, fields, multiscale)
         case "plate":
@@ -156,7 +154,7 @@ def _dataset(
     level: int,
     known: dict[Hashable, xr.Coordinates] | None = None,
 ) -> xr.Dataset:
-    labels = image.image_label is not None or "labels" in node.path.split("/")[:-1]
+    labels = image.image_label is not None or "labels" in joined(root.path, node.path).split("/")[:-1]
     return level_dataset(root, node.path, array, image, image.levels[level], labels=labels, known=known)
 
 
@@ -181,34 +179,34 @@ def _levels_tree(
 
 def _images_trees(
     root: StoreRoot, paths: Sequence[str], multiscale: int, zarr_format: int
-) -> list[dict[str, xr.Dataset]]:
-    """Levels of many images, their groups and then their arrays read together."""
+) -> dict[str, dict[str, xr.Dataset]]:
+    """Levels of many images by path, their groups and then their arrays read together. Absent ones are left out."""
     groups = read_nodes(root, paths, zarr_format=zarr_format, kind="group")
-    nodes = []
-    for path in paths:
-        node = groups[path]
-        if node is None or node.kind != "group":
-            raise FormatError(f"{_place(root, path)} is listed, but there is no image there: the store is incomplete")
-        nodes.append(node)
-    images = [_multiscale(root, node, multiscale) for node in nodes]
-    wanted = [
-        joined(node.path, level.path) for node, image in zip(nodes, images, strict=True) for level in image.levels
-    ]
+    nodes = {path: node for path, node in groups.items() if node is not None}
+    _warn_of_absent(root.name, "images", [path for path in paths if path not in nodes], len(paths))
+    images = {path: _multiscale(root, node, multiscale) for path, node in nodes.items()}
+    wanted = [joined(path, level.path) for path, image in images.items() for level in image.levels]
     arrays = read_nodes(root, wanted, zarr_format=zarr_format, kind="array")
     known: dict[Hashable, xr.Coordinates] = {}
-    return [
-        _levels_tree(
+    return {
+        path: _levels_tree(
             root,
-            node,
+            nodes[path],
             image,
             {
-                level.path: _array(root, node, level.path, arrays[joined(node.path, level.path)])
+                level.path: _array(root, nodes[path], level.path, arrays[joined(path, level.path)])
                 for level in image.levels
             },
             known,
         )
-        for node, image in zip(nodes, images, strict=True)
-    ]
+        for path, image in images.items()
+    }
+
+
+def _warn_of_absent(place: str, what: str, absent: Sequence[str], total: int) -> None:
+    if absent:
+        shown = ", ".join(absent[:8]) + (", ..." if len(absent) > 8 else "")
+        warn(place, f"lists {len(absent)} of {total} {what} that are not there; they were left out: {shown}")
 
 
 def _labels_tree(root: StoreRoot, path: str, prefix: str, node: Node | None = None) -> dict[str, xr.Dataset]:
@@ -219,18 +217,9 @@ def _labels_tree(root: StoreRoot, path: str, prefix: str, node: Node | None = No
     if group_kind(node.attributes, place) != "labels":
         warn(place, "is a group of labels that lists none; it was left out")
         return {}
-    names = metadata.labels(node.attributes, place)
-    groups = read_nodes(root, [joined(path, name) for name in names], zarr_format=node.zarr_format, kind="group")
-    present = []
-    for name in names:
-        if groups[joined(path, name)] is None:
-            warn(place, f"lists {name!r}, which is not there; it was left out")
-        else:
-            present.append(name)
-    trees = _images_trees(root, [joined(path, name) for name in present], 0, node.zarr_format)
-    return {
-        f"{prefix}/{name}{inner}": ds for name, tree in zip(present, trees, strict=True) for inner, ds in tree.items()
-    }
+    names = {joined(path, name): name for name in metadata.labels(node.attributes, place)}
+    trees = _images_trees(root, list(names), 0, node.zarr_format)
+    return {f"{prefix}/{names[full]}{inner}": ds for full, tree in trees.items() for inner, ds in tree.items()}
 
 
 def _series_paths(root: StoreRoot, node: Node) -> tuple[str, ...]:
@@ -262,17 +251,8 @@ def _plate_tree(
     plate = metadata.plate(node.attributes, place)
     chosen = _chosen_wells(plate, wells, place)
     groups = read_nodes(root, [joined(node.path, path) for path in chosen], zarr_format=node.zarr_format, kind="group")
-    present: dict[str, Node] = {}
-    absent = []
-    for path in chosen:
-        group = groups[joined(node.path, path)]
-        if group is None:
-            absent.append(path)
-        else:
-            present[path] = group
-    if absent:
-        shown = ", ".join(absent[:8]) + (", ..." if len(absent) > 8 else "")
-        warn(place, f"lists {len(absent)} of {len(chosen)} wells that are not there; they were left out: {shown}")
+    present = {path: group for path in chosen if (group := groups[joined(node.path, path)]) is not None}
+    _warn_of_absent(place, "wells", [path for path in chosen if path not in present], len(chosen))
     return _wells_trees(root, present, fields, multiscale)
 
 
@@ -302,9 +282,9 @@ def _wells_trees(
         for field in listed if asked is None else asked:
             if field not in listed:
                 raise LevelError(f"fields names {field!r}, but {_place(root, node.path)} has {', '.join(listed)}")
-            images[f"{path}/{field}".strip("/")] = joined(node.path, field)
+            images[joined(node.path, field)] = f"{path}/{field}".strip("/")
     if not images:
         return {}
     zarr_format = next(iter(wells.values())).zarr_format
-    trees = _images_trees(root, list(images.values()), multiscale, zarr_format)
-    return {f"/{path}{inner}": ds for path, tree in zip(images, trees, strict=True) for inner, ds in tree.items()}
+    trees = _images_trees(root, list(images), multiscale, zarr_format)
+    return {f"/{images[full]}{inner}": ds for full, tree in trees.items() for inner, ds in tree.items()}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xarray_ngff.backends.ngff.validation import warn
-from xarray_ngff.errors import FormatError
+from xarray_ngff.errors import FormatError, MissingFileError
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -78,8 +78,8 @@ def open_store(source: Any, *, storage_options: Mapping[str, Any] | None = None)
     ----------
     source
         A directory, a ``.zip`` or ``.ozx`` file, any fsspec URL (``https://``, ``s3://``, ``memory://``; one that ends
-        in ``.zip`` or ``.ozx`` is read in place), a zarr store, store path or group, or an fsspec mapper. In a zip
-        file the root is at the top or, with an `NgffWarning`, in its only top-level folder.
+        in ``.zip`` or ``.ozx`` is read in place), or a zarr store, store path or group. In a zip file the root is at
+        the top or, with an `NgffWarning`, in its only top-level folder.
     storage_options
         Options of the fsspec file system, for URLs only.
 
@@ -129,7 +129,7 @@ def _local_root(path: Path) -> StoreRoot:
             )
         return _zip_root(path)
     there = next((parent for parent in path.absolute().parents if parent.is_dir()), None)
-    raise FormatError(f"{path} does not exist; of its parents {str(there)!r} does. Check the path.")
+    raise MissingFileError(f"{path} does not exist; of its parents {str(there)!r} does. Check the path.")
 
 
 def _zip_root(path: Path) -> StoreRoot:
@@ -166,8 +166,10 @@ def _remote_root(url: str, options: dict[str, Any]) -> StoreRoot:
     if chained and options:
         # in a chain, fsspec takes the options of each file system under its protocol
         options = {url.split("://", 1)[0]: options}
+    # older fsspec says KeyError for what a zip file does not have
+    absent = (FileNotFoundError, IsADirectoryError, NotADirectoryError, KeyError)
     try:
-        store = FsspecStore.from_url(target, storage_options=options, read_only=True)
+        store = FsspecStore.from_url(target, storage_options=options, read_only=True, allowed_exceptions=absent)
     except (ImportError, ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
         hint = "; pip install 'xarray-ngff[remote]' has the usual ones" if isinstance(error, ImportError) else ""
         raise FormatError(f"{url} cannot be opened: {error}{hint}") from error
@@ -178,14 +180,12 @@ def _object_root(source: Any) -> StoreRoot:
     import zarr
     from zarr.abc.store import Store
     from zarr.core.sync import sync
-    from zarr.storage import FsspecStore, StorePath
+    from zarr.storage import StorePath
 
     if isinstance(source, zarr.Array):
         raise FormatError(f"{source.store_path} is a Zarr array, not a group: give the group that holds it")
     if isinstance(source, zarr.Group):
         source = source.store_path
-    if type(source).__module__ == "fsspec.mapping":
-        source = FsspecStore.from_mapper(source, read_only=True)
     if isinstance(source, Store):
         source = StorePath(source)
     if not isinstance(source, StorePath):

@@ -2,7 +2,8 @@
 
 A local target is written into a hidden folder beside it and moved into place at the end. In any other store the arrays
 are written first, under a prefix of their own where something is to be replaced, and the one document that makes the
-group an OME-Zarr is written last; only then is what it replaces deleted.
+group an OME-Zarr is written last; only then is what it replaces deleted. A reader that is in the middle of a read at
+the very moment of the change may get chunks of both, as with any file that is replaced.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from xarray_ngff.backends._atomic import checked_target, partial_path, publish, remove
 from xarray_ngff.backends.ngff.stores import METADATA_KEYS, StoreRoot, joined, read_documents
+from xarray_ngff.backends.ngff.validation import warn
 from xarray_ngff.errors import FormatError, TargetExistsError
 
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["ArraySpec", "Target", "create_arrays", "discard", "finish", "open_target"]
+__all__ = ["ArraySpec", "Target", "create_arrays", "discard", "finish", "is_finished", "open_target"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Target:
 
 
 def open_target(store: Any, *, overwrite: bool, storage_options: Mapping[str, Any] | None) -> Target:
-    """Place to write to, checked before anything is written.
+    """Place to write to, checked; nothing is written or created.
 
     Parameters
     ----------
@@ -84,10 +88,13 @@ def open_target(store: Any, *, overwrite: bool, storage_options: Mapping[str, An
     from zarr.storage import LocalStore
 
     if isinstance(store, str) and store.startswith("file://"):
-        store = store.removeprefix("file://")
-    if isinstance(store, os.PathLike) or (isinstance(store, str) and "://" not in store and "::" not in store):
-        if storage_options:
-            raise FormatError(f"{store}: storage_options are for URLs, and this is a path: leave them out")
+        store = url2pathname(urlsplit(store).path)
+    is_url = isinstance(store, str) and ("://" in store or "::" in store)
+    if storage_options and not is_url:
+        raise FormatError(f"{store}: storage_options are for URLs, and this is not one: leave them out")
+    if isinstance(store, str | os.PathLike) and os.fspath(store).rstrip("/").lower().endswith((".zip", ".ozx")):
+        raise FormatError(f"{store}: OME-Zarr is written as a folder, not into a zip archive: leave out the suffix")
+    if isinstance(store, str | os.PathLike) and not is_url:
         return _folder_target(Path(store).expanduser(), overwrite=overwrite)
     root = _writable_root(store, storage_options)
     if type(root.store) is LocalStore:
@@ -95,23 +102,24 @@ def open_target(store: Any, *, overwrite: bool, storage_options: Mapping[str, An
     there = any(content is not None for content in read_documents(root, METADATA_KEYS).values())
     if there and not overwrite:
         raise TargetExistsError(f"{root.name} exists: pass overwrite=True to replace it, or choose another place")
-    if there and not (root.store.supports_deletes and root.store.supports_listing):
+    if there and not _can_delete(root):
         raise FormatError(f"{root.name} exists, and a {type(root.store).__name__} cannot delete what would be replaced")
+    if not there and (found := _first_child(root)) is not None:
+        raise TargetExistsError(
+            f"{root.name} is no Zarr but holds {found!r}, so nothing is written over it: choose another place, for "
+            "example a path inside it"
+        )
     return Target(root, secrets.token_hex(4) if there else "", None, there)
 
 
 def _folder_target(path: Path, *, overwrite: bool) -> Target:
-    from zarr.core.sync import sync
     from zarr.storage import LocalStore
 
-    if path.suffix.lower() in (".zip", ".ozx"):
-        raise FormatError(f"{path}: OME-Zarr is written as a folder, not into a zip archive: leave out {path.suffix!r}")
     target = checked_target(path, overwrite=overwrite)
     exists = os.path.lexists(target)
     if exists and not (target.is_dir() and any((target / key).is_file() for key in METADATA_KEYS)):
         raise TargetExistsError(f"{target} is no Zarr, so it is not overwritten: remove it, or choose another name")
-    hidden = partial_path(target)
-    return Target(StoreRoot(sync(LocalStore.open(hidden)), "", str(target)), "", target, exists)
+    return Target(StoreRoot(LocalStore(partial_path(target)), "", str(target)), "", target, exists)
 
 
 def _writable_root(store: Any, storage_options: Mapping[str, Any] | None) -> StoreRoot:
@@ -119,52 +127,86 @@ def _writable_root(store: Any, storage_options: Mapping[str, Any] | None) -> Sto
     from zarr.abc.store import Store
     from zarr.storage import FsspecStore, StorePath, ZipStore
 
+    name = None
     if isinstance(store, str):
+        name = store
         try:
             store = FsspecStore.from_url(store, storage_options=dict(storage_options or {}), read_only=False)
         except (ImportError, ValueError, TypeError, OSError) as error:
-            raise FormatError(f"{store} cannot be opened for writing: {error}") from error
+            raise FormatError(f"{name} cannot be opened for writing: {error}") from error
     if isinstance(store, zarr.Group):
         store = store.store_path
     if isinstance(store, Store):
         store = StorePath(store)
     if not isinstance(store, StorePath):
         raise FormatError(
-            f"a {type(store).__name__} is not a place that an OME-Zarr can be written to: give a path, a URL, or a zarr "
-            "store, store path or group"
+            f"a {type(store).__name__} is not a place that an OME-Zarr can be written to: give a path, a URL, or a "
+            "zarr store, store path or group"
         )
     if isinstance(store.store, ZipStore):
         raise FormatError(f"{store}: a zip archive cannot be written in any order: write a folder")
     if store.store.read_only:
         raise FormatError(f"{store} is read-only: open it for writing")
-    return StoreRoot(store.store, store.path, str(store))
+    return StoreRoot(store.store, store.path, name or str(store))
+
+
+def _can_delete(root: StoreRoot) -> bool:
+    return bool(root.store.supports_deletes and root.store.supports_listing)
+
+
+def _first_child(root: StoreRoot) -> str | None:
+    """Name of something below a root, None where nothing is or the store does not tell."""
+    from zarr.core.sync import sync
+
+    async def first() -> str | None:
+        async for name in root.store.list_dir(root.path):
+            return name
+        return None
+
+    try:
+        return sync(first())
+    except Exception:  # noqa: BLE001  # web servers do not list, and say so in ways of their own
+        return None
 
 
 def create_arrays(target: Target, specs: Sequence[ArraySpec], *, zarr_format: int) -> list[zarr.Array[Any]]:
-    """Empty arrays of the levels, at the target. The group is not an OME-Zarr yet."""
-    import zarr
-    from zarr.storage import StorePath
+    """Empty arrays of the levels, at the target. The group is not an OME-Zarr yet.
 
-    if not target.replaces or target.final is not None:
-        zarr.create_group(StorePath(target.root.store, target.root.path), zarr_format=_format(zarr_format))
+    What an earlier try left is removed first.
+    """
+    if target.final is None and _is_published(target):
+        raise TargetExistsError(f"{target.root.name} was written since this write was planned, and was left as it is")
+    if target.final is not None or _first_child(target.root.child(target.prefix)) is not None:
+        discard(target, specs)
     if target.prefix:
-        zarr.create_group(
-            StorePath(target.root.store, joined(target.root.path, target.prefix)), zarr_format=_format(zarr_format)
-        )
-    return [
-        zarr.create_array(
-            StorePath(target.root.store, joined(target.root.path, target.array_path(spec.path))),
-            shape=spec.shape,
-            chunks=spec.chunks,
-            dtype=spec.dtype,
-            fill_value=0,
-            zarr_format=_format(zarr_format),
-            compressors=_compressor(zarr_format, spec.dtype),
-            chunk_key_encoding={"name": "v2" if zarr_format == 2 else "default", "separator": "/"},
-            dimension_names=spec.dims if zarr_format == 3 else None,
-        )
-        for spec in specs
-    ]
+        for key, document in _group_documents(zarr_format, {}).items():
+            _put(target.root, joined(target.prefix, key), _json(document))
+    return [_created(target, spec, zarr_format) for spec in specs]
+
+
+def _created(target: Target, spec: ArraySpec, zarr_format: int) -> zarr.Array[Any]:
+    import zarr
+    from zarr.core.sync import sync
+    from zarr.storage import MemoryStore, StorePath
+
+    # made elsewhere and copied: zarr also creates groups all the way up, where a hierarchy of the other format may be
+    scratch = MemoryStore()
+    zarr.create_array(
+        scratch,
+        shape=spec.shape,
+        chunks=spec.chunks,
+        dtype=spec.dtype,
+        fill_value=0,
+        zarr_format=_format(zarr_format),
+        compressors=_compressor(zarr_format, spec.dtype),
+        chunk_key_encoding={"name": "v2" if zarr_format == 2 else "default", "separator": "/"},
+        dimension_names=spec.dims if zarr_format == 3 else None,
+    )
+    path = joined(target.root.path, target.array_path(spec.path))
+    for key, content in read_documents(StoreRoot(scratch, "", "scratch"), METADATA_KEYS).items():
+        if content is not None:
+            _put(target.root, joined(target.array_path(spec.path), key), content)
+    return zarr.Array(sync(zarr.AsyncArray.open(StorePath(target.root.store, path), zarr_format=_format(zarr_format))))
 
 
 def _format(zarr_format: int) -> Any:
@@ -184,49 +226,110 @@ def _compressor(zarr_format: int, dtype: str) -> Any:
 
 def finish(target: Target, attributes: Mapping[str, Any], *, zarr_format: int) -> None:
     """Make the group an OME-Zarr in one step, then delete what it replaces."""
-    documents = (
-        {"zarr.json": {"zarr_format": 3, "node_type": "group", "attributes": attributes}}
-        if zarr_format == 3
-        else {".zgroup": {"zarr_format": 2}, ".zattrs": attributes}
-    )
-    for key, document in documents.items():
-        _put(target.root, key, document)
+    documents = {key: _json(document) for key, document in _group_documents(zarr_format, attributes).items()}
     if target.final is not None:
-        publish(Path(target.root.store.root), target.final, overwrite=target.replaces)  # type: ignore[attr-defined]
-    elif target.replaces:
-        _delete(target.root, keep={*documents, target.prefix})
+        for key, content in documents.items():
+            _put(target.root, key, content)
+        publish(_hidden_folder(target), target.final, overwrite=target.replaces)
+        return
+    before = read_documents(target.root, list(documents))
+    try:
+        _put_parents(target.root, zarr_format)
+        for key, content in documents.items():
+            _put(target.root, key, content)
+    except BaseException:
+        _restore(target.root, before)
+        raise
+    if target.replaces:
+        _delete_replaced(target, keep={*documents, target.prefix})
 
 
-def discard(target: Target) -> None:
-    """Remove what was written of an unfinished group; what was there before stays as it is."""
+def discard(target: Target, specs: Sequence[ArraySpec]) -> None:
+    """Remove what was written of an unfinished group; what was there before, and a finished group, stay as they are."""
     if target.final is not None:
-        remove(Path(target.root.store.root))  # type: ignore[attr-defined]
-    elif target.prefix:
-        _delete(target.root.child(target.prefix), keep=set())
-    else:
-        _delete(target.root, keep=set())
+        remove(_hidden_folder(target))
+    elif _can_delete(target.root) and not _is_published(target):
+        for path in [target.prefix] if target.prefix else [spec.path for spec in specs]:
+            _delete(target.root, path)
 
 
-def _put(root: StoreRoot, key: str, document: Mapping[str, Any]) -> None:
+def is_finished(target: Target) -> bool:
+    """Whether the group is where this process would read it."""
+    return target.final.is_dir() if target.final is not None else _is_published(target)
+
+
+def _is_published(target: Target) -> bool:
+    """Whether a store has the document that makes the group of this target an OME-Zarr."""
+    documents = read_documents(target.root, ("zarr.json", ".zattrs")).values()
+    return any(content is not None and target.prefix.encode() in content for content in documents)
+
+
+def _hidden_folder(target: Target) -> Path:
+    return Path(target.root.store.root)  # type: ignore[attr-defined]  # a LocalStore
+
+
+def _group_documents(zarr_format: int, attributes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Documents of a group by key; the last one is what gives it its attributes."""
+    if zarr_format == 3:
+        return {"zarr.json": {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}}
+    return {".zgroup": {"zarr_format": 2}} | ({".zattrs": dict(attributes)} if attributes else {})
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, indent=2, allow_nan=False).encode()
+
+
+def _put(root: StoreRoot, key: str, content: bytes) -> None:
     from zarr.core.buffer import default_buffer_prototype
     from zarr.core.sync import sync
 
-    content = json.dumps(document, indent=2, allow_nan=False).encode()
-    sync(root.store.set(joined(root.path, key), default_buffer_prototype().buffer.from_bytes(content)))
+    try:
+        sync(root.store.set(joined(root.path, key), default_buffer_prototype().buffer.from_bytes(content)))
+    except Exception as error:
+        # stores raise whatever their libraries do
+        raise FormatError(f"{root.name} cannot be written to: {type(error).__name__}: {error}") from error
 
 
-def _delete(root: StoreRoot, *, keep: set[str]) -> None:
+def _put_parents(root: StoreRoot, zarr_format: int) -> None:
+    """Make the folders above a root groups, where they are nothing yet."""
+    top = StoreRoot(root.store, "", root.name)
+    parts = root.path.split("/")[:-1] if root.path else []
+    for path in ["/".join(parts[:length]) for length in range(len(parts) + 1)] if root.path else []:
+        keys = [joined(path, key) for key in METADATA_KEYS]
+        if all(content is None for content in read_documents(top, keys).values()):
+            for key, document in _group_documents(zarr_format, {}).items():
+                _put(top, joined(path, key), _json(document))
+
+
+def _restore(root: StoreRoot, before: Mapping[str, bytes | None]) -> None:
+    now = read_documents(root, list(before))
+    for key, content in before.items():
+        if content is not None and now[key] != content:
+            _put(root, key, content)
+        elif content is None and now[key] is not None:
+            _delete(root, key)
+
+
+def _delete_replaced(target: Target, *, keep: set[str]) -> None:
     from zarr.core.sync import sync
 
-    async def delete() -> None:
-        names = [name async for name in root.store.list_dir(root.path)]
-        for name in names:
-            if name in keep:
-                continue
-            path = joined(root.path, name)
-            if await root.store.exists(path):
-                await root.store.delete(path)
-            else:
-                await root.store.delete_dir(path)
+    async def children() -> list[str]:
+        return [name async for name in target.root.store.list_dir(target.root.path)]
 
-    sync(delete())
+    try:
+        # documents first: with one of the other Zarr format, readers would still find the old group
+        for name in sorted(sync(children()), key=lambda name: not name.startswith((".z", "zarr.json"))):
+            if name not in keep:
+                _delete(target.root, name)
+    except Exception as error:  # noqa: BLE001  # the new group is whole, whatever becomes of the old one
+        warn(f"{target.root.name}:", f"was replaced, but not all of what it replaces could be deleted: {error}")
+
+
+def _delete(root: StoreRoot, name: str) -> None:
+    """Delete a key, or everything below it."""
+    from zarr.core.sync import sync
+
+    path = joined(root.path, name)
+    if name.rpartition("/")[2] not in METADATA_KEYS:
+        sync(root.store.delete_dir(path))
+    sync(root.store.delete(path))

@@ -16,7 +16,7 @@ from xarray_ngff import affine as maps
 from xarray_ngff.backends.ngff.validation import integer, object_at, shown, text, values, vector, warn
 from xarray_ngff.errors import MetadataError
 
-__all__ = ["ArrayReader", "listed", "matrix", "positive", "scale_and_translation"]
+__all__ = ["ArrayReader", "listed", "matrix", "positive", "scale_and_translation", "unread_types"]
 
 Matrix = npt.NDArray[np.float64]
 
@@ -176,6 +176,15 @@ def matrix(
             "translation, affine, rotation, mapAxis and sequences of them"
         )
     raise MetadataError(f"{place}.type is {kind!r}, which is no transformation of OME-Zarr 0.6")
+
+
+def unread_types(step: dict[str, Any]) -> list[str]:
+    """Types in a transformation that the specification has and this package does not read."""
+    kind = step.get("type")
+    inner = step.get("transformations")
+    if kind == "sequence" and isinstance(inner, list):
+        return [found for part in inner if isinstance(part, dict) for found in unread_types(part)]
+    return [kind] if isinstance(kind, str) and kind in _NOT_READ else []
 
 
 def _rows(step: dict[str, Any], key: str, place: str, shape: tuple[int, int], read_array: ArrayReader | None) -> Matrix:

@@ -11,11 +11,21 @@ import xarray as xr
 
 from xarray_ngff import geometry
 from xarray_ngff.backends.ngff.attributes import ascending, image_attributes, written_dims
-from xarray_ngff.backends.ngff.target import ArraySpec, Target, create_arrays, discard, finish, open_target
+from xarray_ngff.backends.ngff.target import (
+    ArraySpec,
+    Target,
+    create_arrays,
+    discard,
+    finish,
+    is_finished,
+    open_target,
+)
 from xarray_ngff.errors import FormatError, GeometryError, MissingExtraError
 from xarray_ngff.pyramid.build import Factors, planned_levels
+from xarray_ngff.pyramid.kernels import block_reduce
 from xarray_ngff.pyramid.plan import Level, default_chunks
 from xarray_ngff.pyramid.stream import block_shape, reducing_tasks, storing_tasks
+from xarray_ngff.pyramid.stream import compute as compute_to_rest
 from xarray_ngff.spatial.downsample import as_dask, checked_method
 
 if TYPE_CHECKING:
@@ -27,6 +37,12 @@ Chunks = int | Sequence[int] | Mapping[str, int]
 
 # Versions that are written, and the Zarr format that each is.
 _ZARR_FORMATS = {"0.4": 2, "0.5": 3}
+
+# Types of numbers that both Zarr formats define.
+_DTYPES = (
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float16", "float32", "float64", "complex64", "complex128"),
+)
 
 
 def write_image(
@@ -64,7 +80,8 @@ def write_image(
     overwrite
         Whether what is at the target may be replaced; it stays whole until the new image is.
     compute
-        False returns a `dask.delayed.Delayed` that writes when it is computed.
+        False returns a `dask.delayed.Delayed` that writes when it is computed. Should that fail, the target is as it
+        was, but a hidden folder ``.NAME.*.partial`` beside it may be left; computing it again starts anew.
     progress
         Show a progress bar while writing (needs the extra ``progress``).
     storage_options
@@ -85,6 +102,8 @@ def write_image(
     chosen = checked_method(img, method)
     plan = planned_levels(img, levels=levels, factors=factors)
     finest = _prepared(img)
+    if len(plan) > 1:
+        block_reduce(np.zeros(2, dtype=img.dtype), (2,), chosen)  # raises now if the method is not for this dtype
     described = [finest] + [_described(finest, level) for level in plan[1:]]
     return _write(described, plan, store, chosen, version, chunks, overwrite, compute, progress, storage_options)
 
@@ -119,13 +138,31 @@ def write_levels(
         grown = [str(dim) for dim in image.dims if image.sizes[dim] > prepared[index - 1].sizes[dim]]
         if grown:
             raise GeometryError(f"level {index} is longer along {grown[0]!r} than the level before it")
+        _check_same_axes(first, image, index)
     return _write(prepared, None, store, method, version, chunks, overwrite, compute, progress, storage_options)
+
+
+def _check_same_axes(first: xr.DataArray, image: xr.DataArray, index: int) -> None:
+    """Raise where a level lies in another space than level 0, whose axes are written for all of them."""
+    for dim in geometry.measured_dims(first):
+        mine, other = geometry.axis(image, dim), geometry.axis(first, dim)
+        for key in ("units", "orientation", "direction"):
+            found, wanted = getattr(mine, key), getattr(other, key)
+            same = np.allclose(found, wanted) if key == "direction" and found and wanted else found == wanted
+            if not same:
+                raise GeometryError(
+                    f"level {index} has {key} {found!r} along {dim!r}, level 0 has {wanted!r}: the levels of a pyramid "
+                    "lie in one space"
+                )
 
 
 def _prepared(img: xr.DataArray) -> xr.DataArray:
     """Image in the order of dims and with the ascending coordinates that OME-Zarr asks for."""
-    if img.dtype.kind not in "biufc":
-        raise FormatError(f"OME-Zarr holds numbers, this image has dtype {img.dtype}: convert it with astype first")
+    if img.dtype.name not in _DTYPES:
+        raise FormatError(
+            f"the image has dtype {img.dtype}, which OME-Zarr cannot hold: convert it with astype to one of "
+            f"{', '.join(_DTYPES)}"
+        )
     if 0 in img.shape:
         raise FormatError(f"the image is empty ({dict(img.sizes)}): there is nothing to write")
     return ascending(img.transpose(*written_dims(img)))
@@ -151,12 +188,12 @@ def _checked_chunks(img: xr.DataArray, chunks: Chunks | None) -> dict[str, int]:
         if unknown:
             raise GeometryError(f"chunks names dim {unknown[0]!r}, but the image has dims {', '.join(sizes)}")
         given: dict[str, Any] = dict(chunks)
-    elif isinstance(chunks, int):
-        given = dict.fromkeys(geometry.spatial_dims(img), chunks)
-    else:
+    elif isinstance(chunks, Sequence) and not isinstance(chunks, str):
         if len(chunks) != len(sizes):
             raise GeometryError(f"chunks={tuple(chunks)} has {len(chunks)} entries for the dims {', '.join(sizes)}")
         given = dict(zip(sizes, chunks, strict=True))
+    else:
+        given = dict.fromkeys(geometry.spatial_dims(img), chunks)
     for dim, length in given.items():
         if isinstance(length, bool) or not isinstance(length, int | np.integer) or length < 1:
             raise GeometryError(f"chunk length of {dim!r} is {length!r}, expected a whole number of at least 1")
@@ -198,11 +235,23 @@ def _write(
         return task
     try:
         with bar:
-            task.compute()
-    except BaseException:
-        discard(target)
+            compute_to_rest(task)
+    except BaseException as error:
+        _discard_after(error, target, specs)
         raise
+    if not is_finished(target):
+        raise FormatError(
+            f"{target.root.name} was written by processes whose memory or disks this one does not share: write to a "
+            "path or URL that all of them share, or compute in threads"
+        )
     return None
+
+
+def _discard_after(error: BaseException, target: Target, specs: Sequence[ArraySpec]) -> None:
+    try:
+        discard(target, specs)
+    except Exception as second:  # noqa: BLE001  # what went wrong first is what the user must see
+        error.add_note(f"what was written of {target.root.name} could not be removed: {second}")
 
 
 def _task(
@@ -233,7 +282,7 @@ def _task(
             )
         done.append(delayed(_all_done, pure=False)(tasks))
     end = delayed(_finished, pure=False)
-    finished: Delayed = end(done, target, attributes, zarr_format)
+    finished: Delayed = end(done, target, specs, attributes, zarr_format)
     return finished
 
 
@@ -241,8 +290,14 @@ def _all_done(tasks: Sequence[Any]) -> bool:
     return True
 
 
-def _finished(done: Sequence[Any], target: Target, attributes: Mapping[str, Any], zarr_format: int) -> None:
-    finish(target, attributes, zarr_format=zarr_format)
+def _finished(
+    done: Sequence[Any], target: Target, specs: Sequence[ArraySpec], attributes: Mapping[str, Any], zarr_format: int
+) -> None:
+    try:
+        finish(target, attributes, zarr_format=zarr_format)
+    except BaseException as error:
+        _discard_after(error, target, specs)
+        raise
 
 
 def _progress_bar(progress: bool) -> AbstractContextManager[Any]:
