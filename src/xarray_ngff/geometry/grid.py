@@ -20,6 +20,7 @@ DIM_ORDER = ("t", "c", "z", "y", "x")
 
 # A direction this close to an axis is that axis: single-precision headers round at about 1e-7.
 _SAME_DIRECTION = 1e-6
+_NOTHING = 1e-12
 
 Vector = tuple[float, float, float]
 
@@ -149,6 +150,8 @@ def coordinates_from_affine(
     straight = bool(np.abs(directions - ideal).max() <= _SAME_DIRECTION)
     if straight:
         directions, steps = ideal, part[axes, range(len(dims))]
+    # what matrix products leave where there is nothing
+    directions[np.abs(directions) < _NOTHING] = 0.0
     starts = np.linalg.solve(directions, shift)
     coords = {}
     for column, dim in enumerate(dims):

@@ -50,7 +50,7 @@ class Scaling:
         )
         single = np.finfo(np.float32)
         lost = max(largest * float(single.eps) / 2, float(single.smallest_subnormal) / 2) / abs(self.slope)
-        return np.dtype(np.float32 if lost < 0.25 and largest < single.max else np.float64)
+        return np.dtype(np.float32 if lost < 0.25 and largest < float(single.max) else np.float64)
 
     def decode(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Values of stored numbers, in `value_dtype`, computed in double precision."""
