@@ -126,8 +126,8 @@ def draw_world(ax: Axes) -> None:
     )  # fmt: skip
     ax.annotate(
         "crop in world space: the dashed box\n"
-        "gives the filled voxels, the smallest\n"
-        "index box that holds all its centres",
+        "gives the filled voxels, the\n"
+        "smallest index box that covers it",
         *((x0, y1), (-0.5, 13.4)), color=ORANGE, va="bottom", arrowprops=thin(ORANGE), **said,
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from numbers import Real
 
 import numpy as np
@@ -21,15 +21,12 @@ __all__ = ["crop"]
 # Bounds and centres within this part of a voxel are the same place: neither is exact in floating point.
 _SAME_PLACE = 1e-6
 
-# How many lines of voxels are looked at together: a few dozen MiB.
-_LINES = 2**18
-
 
 def crop(img: xr.DataArray, roi: Roi) -> xr.DataArray:
     """Part of an image whose voxel centres lie in a half-open box ``low <= centre < high``.
 
-    What reaches beyond the image is clipped. In a rotated image a world box gives the smallest index box that holds
-    every voxel whose centre is in it. Nothing is read: the result is as lazy as the image.
+    What reaches beyond the image is clipped. In a rotated image a world box gives the smallest index box whose
+    voxels cover it. Nothing is read: the result is as lazy as the image.
 
     Parameters
     ----------
@@ -46,7 +43,7 @@ def crop(img: xr.DataArray, roi: Roi) -> xr.DataArray:
     Raises
     ------
     GeometryError
-        For a dim that the image does not have, or a box that holds no voxel centre.
+        For a dim that the image does not have, or a box that misses the image or holds no voxel centre.
     UnitError
         For a unit that does not convert to that of the axis.
 
@@ -151,8 +148,7 @@ def _world_ranges(img: xr.DataArray, bounds: Mapping[str, Bounds]) -> dict[str, 
         box = _index_box(matrix, np.array(list(low.values())), np.array(list(high.values())), sizes)
         if box is None:
             raise GeometryError(
-                f"the world box {_box(low, high)} holds no voxel of the image, which spans {_box_of(whole)} "
-                f"({symbol(unit)})"
+                f"the world box {_box(low, high)} misses the image, which spans {_box_of(whole)} ({symbol(unit)})"
             )
         found = dict(zip(axes, box, strict=True))
     return {dim: found[dim] for dim in axes if dim in img.dims}
@@ -161,64 +157,35 @@ def _world_ranges(img: xr.DataArray, bounds: Mapping[str, Bounds]) -> dict[str, 
 def _index_box(
     matrix: npt.NDArray[np.float64], low: npt.NDArray[np.float64], high: npt.NDArray[np.float64], sizes: list[int]
 ) -> list[tuple[int, int]] | None:
-    """Smallest index ranges that hold every voxel whose centre is in the world box; None where there is no voxel."""
-    slack = _SAME_PLACE * matrices.voxel_sizes(matrix).min()
-    reach = matrices.corners(np.full(len(sizes), -0.5), np.array(sizes) - 0.5)
-    outer = matrices.apply(matrix, reach)
-    low, high = np.maximum(low, outer.min(axis=0)) - slack, np.minimum(high, outer.max(axis=0)) - slack
+    """Smallest index ranges whose voxels cover what of the world box is in the image; None where nothing is.
+
+    Voxels are cells half a voxel around their centres. How far the part that box and image share reaches along each
+    index axis is a small linear programme, exact for boxes that are open or larger than the image too.
+    """
+    from scipy.optimize import linprog
+
+    rows, shift = matrices.linear(matrix), matrices.offset(matrix)
+    scale = matrices.voxel_sizes(matrix).min()  # in voxels, so that the solver's tolerance is a part of one
+    sides = np.concatenate([rows, -rows]) / scale
+    limits = np.concatenate([high - shift, shift - low]) / scale
+    closed = np.isfinite(limits)
     if (low >= high).any():
         return None
-    # the box seen from the grid is a slanted one: first the ranges around it, then each line of voxels through it
-    around = matrices.apply(matrices.invert(matrix), matrices.corners(low, high))
-    first = np.maximum(np.floor(around.min(axis=0)), 0).astype(np.int64)
-    last = np.minimum(np.ceil(around.max(axis=0)), np.array(sizes) - 1).astype(np.int64)
-    if (first > last).any():
-        return None
-    starts, stops = last + 1, first
-    along = int(np.argmax(last - first))
-    for indices in _lines(first, last, along):
-        enter, leave = _inside(matrix, low, high, indices, along)
-        enter, leave = np.maximum(enter, first[along]), np.minimum(leave, last[along])
-        hit = enter <= leave
-        if hit.any():
-            starts = np.minimum(starts, np.where(np.arange(len(sizes)) == along, enter[hit].min(), indices[hit].min(0)))
-            stops = np.maximum(
-                stops, np.where(np.arange(len(sizes)) == along, leave[hit].max(), indices[hit].max(0)) + 1
-            )
-    if (starts >= stops).any():
-        return None
-    return [(int(start), int(stop)) for start, stop in zip(starts, stops, strict=True)]
-
-
-def _lines(first: npt.NDArray[np.int64], last: npt.NDArray[np.int64], along: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Index 0 along one axis of each line of voxels in an index box, as (lines, axes), a limited number at a time."""
-    counts = last - first + 1
-    counts[along] = 1
-    for start in range(0, int(counts.prod()), _LINES):
-        numbers = np.arange(start, min(start + _LINES, int(counts.prod())))
-        indices = np.stack(np.unravel_index(numbers, tuple(counts)), axis=-1) + first
-        indices[:, along] = 0
-        yield indices
-
-
-def _inside(
-    matrix: npt.NDArray[np.float64],
-    low: npt.NDArray[np.float64],
-    high: npt.NDArray[np.float64],
-    indices: npt.NDArray[np.int64],
-    along: int,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """First and last index, along one axis, of the voxels of each line that are in the world box."""
-    enter, leave = np.full(len(indices), -np.inf), np.full(len(indices), np.inf)
-    for row, base in enumerate(matrices.apply(matrix, indices).T):
-        step = matrix[row, along]
-        if step == 0:
-            enter[(base < low[row]) | (base >= high[row])] = np.inf
-            continue
-        to_low, to_high = (low[row] - base) / step, (high[row] - base) / step
-        enter = np.maximum(enter, np.ceil(to_low) if step > 0 else np.floor(to_high) + 1)
-        leave = np.minimum(leave, np.ceil(to_high) - 1 if step > 0 else np.floor(to_low))
-    return enter, leave
+    ranges = []
+    for index, size in enumerate(sizes):
+        ends = []
+        for sign in (1, -1):
+            target = np.zeros(len(sizes))
+            target[index] = sign
+            found = linprog(target, sides[closed], limits[closed], bounds=[(-0.5, n - 0.5) for n in sizes])
+            if found.status != 0:
+                return None
+            ends.append(sign * found.fun)
+        first, last = np.floor(ends[0] + 0.5 + _SAME_PLACE), np.ceil(ends[1] - 0.5 - _SAME_PLACE)
+        if first > last:
+            return None
+        ranges.append((max(int(first), 0), min(int(last), size - 1) + 1))
+    return ranges
 
 
 def _box(low: Mapping[str, float], high: Mapping[str, float]) -> str:
