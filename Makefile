@@ -6,6 +6,7 @@ LOWER ?= .venv-lower
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
+.PRECIOUS: %/bin/python
 .PHONY: help demo test lint types layers docs bench test-lower clean distclean
 
 help: ## list the targets

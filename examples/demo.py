@@ -10,7 +10,6 @@ from pathlib import Path
 
 import matplotlib as mpl
 import nibabel
-import nibabel.testing
 import numpy as np
 import xarray as xr
 
@@ -19,7 +18,7 @@ import xarray_ngff  # noqa: F401  # gives arrays their .ngff
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-SCAN = Path(nibabel.testing.data_path) / "example4d.nii.gz"
+SCAN = Path(nibabel.__file__).parent / "tests" / "data" / "example4d.nii.gz"
 # A box around the middle of the head, in world millimetres (RAS+).
 BOX = {"x": (-70, 50), "y": (0, 110), "z": (5, 60)}
 

@@ -17,8 +17,8 @@ class NiftiEntrypoint(BackendEntrypoint):
 
     Examples
     --------
-    >>> import nibabel.testing, os
-    >>> path = os.path.join(nibabel.testing.data_path, "example4d.nii.gz")
+    >>> from importlib.resources import files
+    >>> path = files("nibabel") / "tests/data/example4d.nii.gz"
     >>> scan = xr.open_dataarray(path, engine=NiftiEntrypoint)
     >>> dict(scan.sizes), scan.x.attrs["units"], scan.t.values.tolist()
     ({'t': 2, 'z': 24, 'y': 96, 'x': 128}, 'millimeter', [0.0, 2000.0])
