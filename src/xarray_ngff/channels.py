@@ -91,6 +91,8 @@ def _checked(index: int, channel: Channel | str | Mapping[str, Any]) -> Channel:
             channel = Channel(**channel)
         except TypeError:
             raise GeometryError(f"{place} has keys {keys}, expected some of name, color, window, limits") from None
+    if not isinstance(channel, Channel):
+        raise GeometryError(f"{place} is {channel!r}, expected a name, a Channel or a mapping with its keys")
     color = channel.color
     if color is not None:
         match = _HEX.fullmatch(color) if isinstance(color, str) else None

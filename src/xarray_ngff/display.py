@@ -73,9 +73,15 @@ def _rows(img: xr.DataArray) -> Iterator[tuple[str, str]]:
 
 
 def _spacing(img: xr.DataArray) -> str:
-    units = geometry.units(img)
-    steps = geometry.spacing(img)
-    return ", ".join(f"{dim} {step:.6g} {symbol(units[dim])}".rstrip() for dim, step in steps.items())
+    return ", ".join(_step(img, dim) for dim in geometry.measured_dims(img))
+
+
+def _step(img: xr.DataArray, dim: str) -> str:
+    try:
+        along = geometry.axis(img, dim)
+    except GeometryError:  # the other axes still have theirs
+        return f"{dim} irregular" if dim in img.coords else f"{dim} unknown"
+    return f"{dim} {abs(along.step):.6g} {symbol(along.units)}".rstrip()
 
 
 def _channel(channel: Channel) -> str:

@@ -126,7 +126,8 @@ def set_geometry(
     """Image with the same data and another geometry; what is not given stays as it is.
 
     The options are those of `as_image`. Nothing is resampled or converted: use `to_units` to convert. An axis that was
-    selected away with an integer is set like any other. An `orientation` replaces the direction of a rotated axis; an
+    selected away with an integer is set like any other. A `spacing` without an `origin` keeps the first voxel where it
+    is and an axis that runs backwards running backwards. An `orientation` replaces the direction of a rotated axis; an
     `affine` without one maps to the frame that the image has.
 
     Parameters
@@ -172,6 +173,8 @@ def _changed_coordinates(
 ) -> dict[str, xr.Variable]:
     """Coordinates of the axes that the options change; scalar ones for axes that were selected away."""
     axes = spatial_axes(img)
+    steps = {dim: _number("spacing", dim, step) for dim, step in steps.items()}
+    starts = {dim: _number("origin", dim, start) for dim, start in starts.items()}
     coords: dict[str, xr.Variable] = {}
     values: Mapping[str, str] = {}
     if affine is not None:
@@ -185,21 +188,38 @@ def _changed_coordinates(
     for dim in dict.fromkeys((*steps, *starts, *units, *values)):
         if dim in coords:
             continue
-        old = None if (dim in steps and dim in starts) or dim not in img.coords else axis_of(img, dim)
-        attrs = dict(img.coords[dim].attrs) if dim in img.coords else {}
-        for stale in [*(["direction"] if dim in values else []), *(["units"] if dim in units else [])]:
-            attrs.pop(stale, None)
-        new = coordinate(
-            dim,
-            img.sizes.get(dim, 1),
-            start=_number("origin", dim, starts.get(dim, 0.0 if old is None else old.start)),
-            step=_number("spacing", dim, steps.get(dim, 1.0 if old is None else old.step)),
-            units=units.get(dim),
-            orientation=values.get(dim),
-        )
-        new.attrs = attrs | new.attrs
-        coords[dim] = new if dim in img.dims else new[0]
+        variable = _regridded(img, dim, steps.get(dim), starts.get(dim))
+        attrs = dict(variable.attrs)
+        if dim in units:
+            attrs["units"] = units[dim]
+        if dim in values:
+            attrs |= {"orientation": values[dim], "direction": None}
+        attrs = {key: value for key, value in attrs.items() if value is not None}
+        coords[dim] = xr.Variable(variable.dims, variable.values, attrs)
     return coords
+
+
+def _regridded(img: xr.DataArray, dim: str, step: float | None, start: float | None) -> xr.Variable:
+    """Coordinate of an axis with another spacing or origin; what is None stays as it is."""
+    old: xr.Variable | None = img.coords[dim].variable if dim in img.coords else None
+    if old is not None and step is None and start is None:
+        return old
+    values = np.empty(0) if old is None or old.dtype.kind not in "iuf" else np.atleast_1d(old.values)
+    if start is None:
+        start = float(values[0]) if values.size else 0.0
+        if step is not None and _descends(values, old):
+            step = -abs(step)
+    if step is None:
+        step = axis_of(img, dim).step if values.size else 1.0
+    new = coordinate(dim, img.sizes.get(dim, 1), start=start, step=step)
+    new.attrs = (old.attrs if old is not None else {}) | new.attrs
+    return new if dim in img.dims else new[0]
+
+
+def _descends(values: npt.NDArray[Any], old: xr.Variable | None) -> bool:
+    if old is None or values.size == 0:
+        return False
+    return bool(values[-1] < values[0]) if values.size > 1 else old.attrs.get("spacing", 1.0) < 0
 
 
 def _placed_coordinates(
@@ -208,7 +228,7 @@ def _placed_coordinates(
     if orientation is not None and not isinstance(orientation, str):
         raise GeometryError('with an affine, orientation names the frame it maps to: "RAS", "LPS" or None')
     sizes = {dim: img.sizes.get(dim, 1) for dim in spatial_axes(img)}
-    named = {dim: img.coords[dim].attrs.get("units") for dim in sizes if dim in img.coords} | dict(units)
+    named = {dim: unit_name(img.coords[dim].attrs.get("units")) for dim in sizes if dim in img.coords} | dict(units)
     distinct = {named[dim] for dim in sizes if named.get(dim) is not None}
     if len(distinct) > 1:
         raise GeometryError(f"an affine maps to one world, in one unit, but units are {named}: give units=")
@@ -273,7 +293,7 @@ def _checked_dims(dims: tuple[str, ...] | None, ndim: int) -> tuple[str, ...]:
     if len(dims) != ndim or len(set(dims)) != ndim or not all(isinstance(dim, str) and dim for dim in dims):
         raise GeometryError(f"dims={dims} does not give each of the {ndim} axes a name of its own")
     if not set(SPATIAL_DIMS) & set(dims):
-        raise GeometryError(f"dims={dims} has no spatial axis: an image needs at least one of x, y, z")
+        raise GeometryError(f"dims={dims} has no spatial axis: name them, at least one of x, y, z, with dims=")
     return dims
 
 

@@ -28,10 +28,10 @@ def planned_levels(
     dims = geometry.spatial_dims(img)
     if not dims:
         raise GeometryError(f"the image has dims {tuple(img.dims)}, none of which is spatial: there is no pyramid")
-    unit, units, steps = geometry.world_unit(img), geometry.units(img), geometry.spacing(img)
+    unit, axes = geometry.world_unit(img), [geometry.axis(img, dim) for dim in dims]
     return plan_levels(
-        {dim: img.sizes[dim] for dim in dims},
-        {dim: steps[dim] * conversion_factor(units[dim], unit) for dim in dims},
+        {axis.dim: axis.size for axis in axes},
+        {axis.dim: abs(axis.step) * conversion_factor(axis.units, unit) for axis in axes},
         levels=levels,
         factors=factors,
     )

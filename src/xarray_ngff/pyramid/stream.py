@@ -1,9 +1,14 @@
 """Pyramids written block by block, in bounded memory.
 
 Level 0 goes from the source to its array in blocks that hold whole chunks of the target; every further level is made
-from the stored level below it, one chunk of the target at a time. No two tasks ever write to the same chunk. What a
-task holds is bounded: for level 0 the chunks of the source that meet its block, for the others one chunk of the target
-and at most about 32 MiB of the level below. So the peak is about (number of threads) x (the larger of the two).
+from the stored level below it, one chunk of the target at a time. No two tasks ever write to the same chunk. What is
+held is bounded, whatever the size of the image:
+
+- level 0 of an image without chunks: for each thread a block of 32 MiB (or one chunk), twice while it is compressed;
+- level 0 of a dask image: the chunks of the source that meet the blocks being written. Where they are the planes of a
+  stack, these are as many planes as a chunk of the target is deep, whatever the number of threads; chunks that are
+  merged are copied 8 MiB at a time (or one chunk of the target);
+- the other levels: for each thread one chunk of the target and about 8 MiB of the level below.
 """
 
 from __future__ import annotations
@@ -23,10 +28,15 @@ if TYPE_CHECKING:
     import zarr
     from dask.delayed import Delayed
 
-__all__ = ["block_shape", "reduce_chunk", "reducing_tasks", "storing_tasks"]
+__all__ = ["block_shape", "compute", "reduce_chunk", "reducing_tasks", "storing_tasks"]
 
-# About the second-level working set that a thread can hold without mattering to the machine.
+# What a thread reads at a time from an image that has no chunks: larger blocks decode a file's chunks less often.
 _BLOCK_BYTES = 32 * 2**20
+# What it merges, or reduces, at a time: enough for whole chunks, and little beside them.
+_PART_BYTES = 8 * 2**20
+
+# Keeps dask from rechunking by way of larger chunks, which saves it tasks and costs memory.
+_NO_DETOUR = 10**9
 
 Region = tuple[slice, ...]
 
@@ -54,9 +64,7 @@ def storing_tasks(source: dask.array.Array, target: Any, chunks: Sequence[int]) 
     """
     from dask.delayed import delayed
 
-    aligned = source.rechunk(
-        tuple(aligned_chunks(sizes, chunk) for sizes, chunk in zip(source.chunks, chunks, strict=True))
-    )
+    aligned = source.rechunk(_stored_chunks(source.chunks, chunks, source.dtype.itemsize), threshold=_NO_DETOUR)
     # a task of our own and not dask.array.store: the latter's optimisation would run a delayed target twice
     task = delayed(store_block, pure=False, traverse=False)
     blocks = aligned.to_delayed()
@@ -66,6 +74,27 @@ def storing_tasks(source: dask.array.Array, target: Any, chunks: Sequence[int]) 
         task(blocks[place], target, tuple(slice(int(s[i]), int(s[i + 1])) for s, i in zip(starts, place, strict=True)))
         for place in places
     ]
+
+
+def _stored_chunks(
+    given: Sequence[tuple[int, ...]], chunks: Sequence[int], itemsize: int
+) -> tuple[tuple[int, ...], ...]:
+    """Sizes of blocks that hold whole chunks of the target, as near to the chunks of the source as that allows.
+
+    Chunks of the source that are merged make large blocks, such as the planes that a cube meets; these are split, so
+    that what is merged is copied in parts.
+    """
+    aligned = tuple(aligned_chunks(sizes, chunk) for sizes, chunk in zip(given, chunks, strict=True))
+    if aligned == tuple(given):
+        return aligned
+    longest = [max(sizes) for sizes in aligned]
+    for axis, chunk in enumerate(chunks):
+        while longest[axis] > chunk and math.prod(longest) * itemsize > _PART_BYTES:
+            longest[axis] = max(longest[axis] // 2 // chunk, 1) * chunk
+    return tuple(
+        tuple(min(long, size - start) for size in sizes for start in range(0, size, long))
+        for sizes, long in zip(aligned, longest, strict=True)
+    )
 
 
 def store_block(block: Any, target: zarr.Array[Any], region: Region) -> None:
@@ -109,7 +138,12 @@ def regions(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[Region]:
 
 
 def reduce_chunk(
-    source: zarr.Array[Any], target: zarr.Array[Any], region: Region, factors: Sequence[int], method: str, after: Any = None
+    source: zarr.Array[Any],
+    target: zarr.Array[Any],
+    region: Region,
+    factors: Sequence[int],
+    method: str,
+    after: Any = None,
 ) -> None:
     """Write a region of `target`, each voxel a statistic of a block of `factors` voxels of `source`.
 
@@ -126,11 +160,30 @@ def reduce_chunk(
     target[region] = result
 
 
+def compute(task: Delayed) -> None:
+    """Compute a task, and come back only when nothing of it runs any more, after an error too.
+
+    dask's own threads go on with what they have begun when a task fails or the user interrupts, and would write to what
+    the caller then removes. So they are threads of a pool that is waited for, unless another scheduler or pool is set.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    import dask.threaded
+    from dask.base import get_scheduler
+    from dask.system import CPU_COUNT
+
+    if get_scheduler(collections=[task]) is not dask.threaded.get or dask.config.get("pool", None) is not None:
+        task.compute()
+        return
+    with ThreadPoolExecutor(dask.config.get("num_workers", None) or CPU_COUNT) as pool:
+        task.compute(pool=pool)
+
+
 def _part_shape(shape: Sequence[int], source: zarr.Array[Any], factors: Sequence[int]) -> tuple[int, ...]:
     """Shape of a part of a target chunk whose source fits the block size, halved along the longest axis first."""
     part = list(shape)
     reads = [size * factor for size, factor in zip(part, factors, strict=True)]
-    while math.prod(reads) * source.dtype.itemsize > _BLOCK_BYTES and max(part) > 1:
+    while math.prod(reads) * source.dtype.itemsize > _PART_BYTES and max(part) > 1:
         axis = max((a for a in range(len(part)) if part[a] > 1), key=lambda a: reads[a])
         part[axis] = -(-part[axis] // 2)
         reads[axis] = part[axis] * factors[axis]

@@ -20,7 +20,7 @@ def placed(scale, translation=None):
 
 def make_image(store, arrays, dims, *, version="0.5", path="", scale=None, translation=None, axes=None, chunks=None,
                shards=None, attributes=None, **multiscale):  # fmt: skip
-    """Write arrays as the levels of an image: level k has twice the scale of level k - 1 and block-centred translations.
+    """Write arrays as the levels of an image, each with twice the scale of the one before and block-centred.
 
     `multiscale` are further keys of the entry in "multiscales", `attributes` further ones beside it.
     """

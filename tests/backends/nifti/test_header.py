@@ -207,7 +207,10 @@ def test_analyze_is_named(tmp_path, opened):
         (b"", "has 0 bytes, and a NIfTI header takes 348"),
         (b"hello" * 200, "is no NIfTI file: it has no magic"),
         (bytes(600), "is no NIfTI file"),
-        (gzip.compress(bytes(600), mtime=0), r"is gzip-compressed, which its name does not say: rename it to \.nii\.gz"),
+        (
+            gzip.compress(bytes(600), mtime=0),
+            r"is gzip-compressed, which its name does not say: rename it to \.nii\.gz",
+        ),
     ],
 )
 def test_what_is_no_nifti(content, message, tmp_path, opened):

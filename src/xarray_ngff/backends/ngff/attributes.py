@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version as package_version
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from xarray_ngff.channels import Channel, channels
 from xarray_ngff.errors import FormatError
 from xarray_ngff.geometry import Axis
 from xarray_ngff.orientation import ORIENTATIONS, direction_vector, opposite
-from xarray_ngff.units import is_time, unit_name
+from xarray_ngff.units import unit_name
 
 __all__ = ["VENDOR_KEY", "ascending", "image_attributes", "written_dims"]
 
@@ -136,7 +137,7 @@ def image_attributes(
     attributes: dict[str, Any] = scratch.attrs.asdict()
     ome = attributes.get("ome", attributes)
     if len(levels) > 1:
-        ome["multiscales"][0]["type"] = method
+        ome["multiscales"][0] |= {"type": method, "metadata": _downsampling(method)}
     if finest.name == "labels":
         known = _plain(finest.encoding.get("image-label", {}), "image-label")
         # of what it was read with, the source may be elsewhere now
@@ -144,6 +145,12 @@ def image_attributes(
         ome["image-label"] |= {} if "ome" in attributes else {"version": version}
     vendor = _vendor(finest)
     return attributes | ({VENDOR_KEY: vendor} if vendor else {})
+
+
+def _downsampling(method: str) -> dict[str, str]:
+    by = {"method": "xarray_ngff.to_ome_zarr", "version": package_version("xarray-ngff")}
+    said = "levels were given" if method == "custom" else f"{method} of blocks of the voxels that exist"
+    return {"description": said} | by
 
 
 def _plain(value: Any, key: str) -> Any:
@@ -159,10 +166,8 @@ def _plain(value: Any, key: str) -> Any:
 def _axis(img: xr.DataArray, dim: str) -> dict[str, Any]:
     attrs = img.coords[dim].attrs if dim in img.coords else {}
     unit, orientation = unit_name(attrs.get("units")), attrs.get("orientation")
-    said = {"name": dim, "type": _TYPES.get(dim), "unit": None if dim == "c" else unit}
-    if dim not in _TYPES and "t" not in img.dims and unit is not None and is_time(unit):
-        # only one axis can be of this type
-        said["type"] = "time"
+    # without a type the official schema would count it as spatial
+    said = {"name": dim, "type": _TYPES.get(dim, "custom"), "unit": None if dim == "c" else unit}
     axis: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
     if orientation:
         if orientation not in ORIENTATIONS:

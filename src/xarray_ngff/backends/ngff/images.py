@@ -260,9 +260,9 @@ def _chosen_wells(plate: Plate, wells: str | Iterable[str] | None, place: str) -
     listed = [well.path for well in plate.wells]
     if wells is None:
         return listed
-    asked = [wells] if isinstance(wells, str) else list(wells)
     # "A1" means the well "A/1"
     names = {f"{well.row}{well.column}": well.path for well in plate.wells} | {path: path for path in listed}
+    asked = _asked(wells)
     for name in asked:
         if name not in names:
             shown = ", ".join(listed[:8]) + (", ..." if len(listed) > 8 else "")
@@ -270,12 +270,15 @@ def _chosen_wells(plate: Plate, wells: str | Iterable[str] | None, place: str) -
     return list(dict.fromkeys(names[name] for name in asked))
 
 
+def _asked(names: str | int | Iterable[int | str]) -> list[str]:
+    """What an option names, one or many, as paths are."""
+    return [str(name) for name in (names if isinstance(names, Iterable) and not isinstance(names, str) else [names])]
+
+
 def _wells_trees(
     root: StoreRoot, wells: Mapping[str, Node], fields: int | str | Iterable[int | str] | None, multiscale: int
 ) -> dict[str, xr.Dataset]:
-    asked = (
-        None if fields is None else [str(field) for field in ([fields] if isinstance(fields, int | str) else fields)]
-    )
+    asked = None if fields is None else _asked(fields)
     images: dict[str, str] = {}
     for path, node in wells.items():
         listed = [image.path for image in metadata.well(node.attributes, _place(root, node.path)).images]

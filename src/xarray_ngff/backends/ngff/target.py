@@ -232,11 +232,15 @@ def finish(target: Target, attributes: Mapping[str, Any], *, zarr_format: int) -
             _put(target.root, key, content)
         publish(_hidden_folder(target), target.final, overwrite=target.replaces)
         return
-    before = read_documents(target.root, list(documents))
+    before = read_documents(target.root, METADATA_KEYS)
     try:
         _put_parents(target.root, zarr_format)
         for key, content in documents.items():
             _put(target.root, key, content)
+        # those of the other Zarr format would still lead readers to the old group
+        for key in METADATA_KEYS:
+            if before[key] is not None and key not in documents:
+                _delete(target.root, key)
     except BaseException:
         _restore(target.root, before)
         raise
@@ -259,9 +263,10 @@ def is_finished(target: Target) -> bool:
 
 
 def _is_published(target: Target) -> bool:
-    """Whether a store has the document that makes the group of this target an OME-Zarr."""
-    documents = read_documents(target.root, ("zarr.json", ".zattrs")).values()
-    return any(content is not None and target.prefix.encode() in content for content in documents)
+    """Whether the document that readers of a store go by is the one of this target."""
+    documents = read_documents(target.root, ("zarr.json", ".zattrs"))
+    content = documents["zarr.json"] or documents[".zattrs"]
+    return content is not None and target.prefix.encode() in content
 
 
 def _hidden_folder(target: Target) -> Path:
@@ -317,8 +322,7 @@ def _delete_replaced(target: Target, *, keep: set[str]) -> None:
         return [name async for name in target.root.store.list_dir(target.root.path)]
 
     try:
-        # documents first: with one of the other Zarr format, readers would still find the old group
-        for name in sorted(sync(children()), key=lambda name: not name.startswith((".z", "zarr.json"))):
+        for name in sync(children()):
             if name not in keep:
                 _delete(target.root, name)
     except Exception as error:  # noqa: BLE001  # the new group is whole, whatever becomes of the old one
