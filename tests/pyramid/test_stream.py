@@ -59,17 +59,25 @@ class TestBlockShape:
     def test_is_whole_chunks_of_bounded_size(self, shape, data):
         chunks = [data.draw(st.integers(1, n)) for n in shape]
         itemsize = data.draw(st.sampled_from([1, 2, 4, 8, 16]))
-        block = block_shape(shape, chunks, itemsize)
+        of_file = data.draw(st.none() | st.tuples(*(st.integers(1, 6000) for _ in shape)))
+        block = block_shape(shape, chunks, itemsize, of_file)
         for n, c, b in zip(shape, chunks, block, strict=True):
             assert b == n or b % c == 0
             assert c <= b <= n
-        assert math.prod(block) * itemsize <= max(2**25, math.prod(chunks) * itemsize)
+        limit = 2**23 if of_file is None else 2**25
+        assert math.prod(block) * itemsize <= max(limit, math.prod(chunks) * itemsize)
 
     def test_of_an_image_that_is_smaller(self):
         assert block_shape((3, 100, 100), (1, 128, 128), 2) == (3, 100, 100)
 
     def test_of_chunks_beyond_the_size(self):
         assert block_shape((4, 8192, 8192), (1, 8192, 8192), 2) == (1, 8192, 8192)
+
+    def test_of_a_file_of_planes(self):
+        assert block_shape((300, 2000, 2000), (128, 128, 128), 1, (1, 2000, 2000)) == (128, 128, 2000)
+
+    def test_of_a_file_of_cubes(self):
+        assert block_shape((300, 2000, 2000), (128, 128, 128), 2, (64, 64, 64)) == (128, 128, 256)
 
 
 class TestRegions:
@@ -141,7 +149,7 @@ class TestReducing:
         limit = data.draw(st.sampled_from([1, 8, 64, 2**25]))
         source, target = Recorder(array), Recorder(np.zeros(whole.shape, "u1"))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stream, "_BLOCK_BYTES", limit)
+            patch.setattr(stream, "_PART_BYTES", limit)
             tasks = reducing_tasks(source, target, whole.shape, chunks, factors, method)
             dask.compute(tasks, scheduler="synchronous")
         np.testing.assert_array_equal(target.array, whole)

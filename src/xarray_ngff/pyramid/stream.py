@@ -4,7 +4,8 @@ Level 0 goes from the source to its array in blocks that hold whole chunks of th
 from the stored level below it, one chunk of the target at a time. No two tasks ever write to the same chunk. What is
 held is bounded, whatever the size of the image:
 
-- level 0 of an image without chunks: for each thread a block of 32 MiB (or one chunk), twice while it is compressed;
+- level 0 of an image without chunks: for each thread a block of 8 MiB (or one chunk; 32 MiB where a file has long
+  chunks), and the chunks that it is read from and compressed to;
 - level 0 of a dask image: the chunks of the source that meet the blocks being written. Where they are the planes of a
   stack, these are as many planes as a chunk of the target is deep, whatever the number of threads; chunks that are
   merged are copied 8 MiB at a time (or one chunk of the target);
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["block_shape", "compute", "reduce_chunk", "reducing_tasks", "storing_tasks"]
 
-# What a thread reads at a time from an image that has no chunks: larger blocks decode a file's chunks less often.
+# What a thread reads at a time where that decodes the chunks of a file less often.
 _BLOCK_BYTES = 32 * 2**20
-# What it merges, or reduces, at a time: enough for whole chunks, and little beside them.
+# What it reads, merges or reduces at a time otherwise: enough for whole chunks, and little beside them.
 _PART_BYTES = 8 * 2**20
 
 # Keeps dask from rechunking by way of larger chunks, which saves it tasks and costs memory.
@@ -41,18 +42,26 @@ _NO_DETOUR = 10**9
 Region = tuple[slice, ...]
 
 
-def block_shape(shape: Sequence[int], chunks: Sequence[int], itemsize: int) -> tuple[int, ...]:
-    """Shape of a block of whole chunks of about 32 MiB (one chunk at least), grown along the last axes first.
+def block_shape(
+    shape: Sequence[int], chunks: Sequence[int], itemsize: int, source_chunks: Sequence[int] | None = None
+) -> tuple[int, ...]:
+    """Shape of the blocks in which an image without chunks is read: whole chunks of the target, one at least.
+
+    Blocks grow, the last axes first, to the length of the chunks of the file that the image comes from, which are then
+    decoded less often, up to about 32 MiB; and otherwise to about 8 MiB.
 
     Examples
     --------
     >>> block_shape((4, 512, 512, 512), (1, 128, 128, 128), 2)
+    (1, 128, 128, 256)
+    >>> block_shape((4, 512, 512, 512), (1, 128, 128, 128), 2, source_chunks=(1, 1, 512, 512))
     (1, 128, 256, 512)
     """
     block = [min(size, chunk) for size, chunk in zip(shape, chunks, strict=True)]
-    for axis in reversed(range(len(block))):
-        while block[axis] < shape[axis] and 2 * math.prod(block) * itemsize <= _BLOCK_BYTES:
-            block[axis] = min(2 * block[axis], shape[axis])
+    for lengths, limit in ((source_chunks or block, _BLOCK_BYTES), (shape, _PART_BYTES)):
+        for axis in reversed(range(len(block))):
+            while block[axis] < min(lengths[axis], shape[axis]) and 2 * math.prod(block) * itemsize <= limit:
+                block[axis] = min(2 * block[axis], shape[axis])
     return tuple(block)
 
 

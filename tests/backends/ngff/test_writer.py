@@ -30,6 +30,7 @@ from xarray_ngff.errors import (
 VERSIONS = ["0.4", "0.5"]
 by_version = pytest.mark.parametrize("version", VERSIONS)
 SPATIAL = "zyx"
+TYPES = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16", ">u2", ">f4"]
 
 
 # -- the truth, in plain NumPy ----------------------------------------------------------------------------------------
@@ -220,9 +221,7 @@ class TestPyramid:
             assert found.tobytes() == values.tobytes()
 
     @by_version
-    @pytest.mark.parametrize(
-        "dtype", ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16", ">u2", ">f4"]
-    )
+    @pytest.mark.parametrize("dtype", TYPES)
     def test_every_type(self, version, dtype):
         values = (np.arange(30).reshape(5, 6) % (2 if dtype == "?" else 99)).astype(dtype)
         store = MemoryStore()

@@ -271,14 +271,17 @@ def _task(
     done: list[Any] = []
     for index, (level, spec) in enumerate(zip(levels, specs, strict=True)):
         if plan is None or index == 0:
-            block = dict(zip(spec.dims, block_shape(spec.shape, spec.chunks, level.dtype.itemsize), strict=True))
-            tasks = storing_tasks(as_dask(level, chunks=block), arrays[index], spec.chunks)
+            preferred = level.encoding.get("preferred_chunks", {})
+            of_file = [preferred.get(dim, 1) for dim in spec.dims]
+            block = block_shape(spec.shape, spec.chunks, level.dtype.itemsize, of_file)
+            source = as_dask(level, chunks=dict(zip(spec.dims, block, strict=True)))
+            tasks = storing_tasks(source, arrays[index], spec.chunks)
         else:
             step = plan[index]
-            source = 0 if step.source is None else step.source
+            below = 0 if step.source is None else step.source
             factors = [step.steps.get(dim, 1) for dim in spec.dims]
             tasks = reducing_tasks(
-                arrays[source], arrays[index], spec.shape, spec.chunks, factors, method, after=done[source]
+                arrays[below], arrays[index], spec.shape, spec.chunks, factors, method, after=done[below]
             )
         done.append(delayed(_all_done, pure=False)(tasks))
     end = delayed(_finished, pure=False)
