@@ -288,7 +288,8 @@ def _affine(names: FileNames, fields: Any) -> npt.NDArray[np.float64]:
     kind = "sform" if fields["sform_code"] else "qform" if fields["qform_code"] else "pixdim"
     advice = "Repair it: img = nibabel.load(path); img.set_sform(affine, 1); nibabel.save(img, new_path)"
     try:
-        affine = np.array(fields.get_best_affine(), dtype=np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
+            affine = np.array(fields.get_best_affine(), dtype=np.float64)
     except (nib.spatialimages.HeaderDataError, ValueError) as error:
         raise FormatError(f"{names.header}: the {kind} makes no affine: {error}. {advice}") from error
     if not (np.abs(affine) < LARGEST_NUMBER).all():

@@ -54,7 +54,8 @@ def sform_to_qform(header: NiftiHeader) -> list[list[float]] | None:
         return None
     sform = np.array(fields.get_sform(), dtype=np.float64)
     try:
-        qform = np.array(fields.get_qform(), dtype=np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is left out below
+            qform = np.array(fields.get_qform(), dtype=np.float64)
     except ValueError:
         return None  # no rotation; the sform decides anyway
     if not _is_invertible(qform) or _same_place(qform, sform, header.shape, _SAME_FORM):
