@@ -161,10 +161,10 @@ def _flush(path: Path) -> None:
 
 def remove(path: Path) -> None:
     """Delete a file or a folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
+    try:
         path.unlink(missing_ok=True)
+    except (IsADirectoryError, PermissionError):  # the second is what some systems say of a folder
+        shutil.rmtree(path)
 
 
 def _move_to_free_name(source: Path, target: Path) -> None:
