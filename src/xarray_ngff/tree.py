@@ -51,10 +51,10 @@ class NgffDataTreeAccessor:
         >>> img = as_image(np.zeros((10, 500, 500), "uint8"), spacing=(2, 0.5, 0.5), units="um")
         >>> img.ngff.to_multiscale(levels=3, method="max").ngff.to_ome_zarr("cells.ome.zarr")
         """
-        from xarray_ngff.backends.ngff.writer import write_levels
+        from xarray_ngff.backends.ngff.writer import write_tree
 
-        return write_levels(
-            self.levels,
+        return write_tree(
+            self._tree,
             store,
             version=version,
             chunks=chunks,

@@ -13,7 +13,7 @@ from xarray_ngff.pyramid.plan import Level, plan_levels
 from xarray_ngff.spatial.downsample import as_dask, checked_method, downsample
 from xarray_ngff.units import conversion_factor
 
-__all__ = ["level_images", "planned_levels", "to_multiscale"]
+__all__ = ["is_level", "level_images", "planned_levels", "to_multiscale"]
 
 Factors = Sequence[int | Mapping[str, int]]
 
@@ -87,6 +87,17 @@ def to_multiscale(
     return xr.DataTree.from_dict({f"/scale{index}": image.to_dataset(name=name) for index, image in enumerate(images)})
 
 
+def is_level(name: str) -> bool:
+    """Whether a node of this name is a level of a pyramid.
+
+    Examples
+    --------
+    >>> is_level("scale0"), is_level("labels")
+    (True, False)
+    """
+    return re.fullmatch(r"scale\d+", name) is not None
+
+
 def level_images(tree: xr.DataTree) -> list[xr.DataArray]:
     """Images of a pyramid, finest first.
 
@@ -100,7 +111,7 @@ def level_images(tree: xr.DataTree) -> list[xr.DataArray]:
     GeometryError
         Where the tree is no such pyramid.
     """
-    numbers = sorted(int(name[5:]) for name in tree.children if re.fullmatch(r"scale\d+", name))
+    numbers = sorted(int(name[5:]) for name in tree.children if is_level(name))
     if numbers != list(range(len(numbers))):
         raise GeometryError(f"the tree has levels {numbers}, expected one for each number from 0 on")
     images = []

@@ -6,9 +6,9 @@ held is bounded, whatever the size of the image:
 
 - level 0 of an image without chunks: for each thread a block of 8 MiB (or one chunk; 32 MiB where a file has long
   chunks), and the chunks that it is read from and compressed to;
-- level 0 of a dask image: the chunks of the source that meet the blocks being written. Where they are the planes of a
-  stack, these are as many planes as a chunk of the target is deep, whatever the number of threads; chunks that are
-  merged are copied 8 MiB at a time (or one chunk of the target);
+- level 0 of a dask image: the chunks of the source that meet the blocks being written. Where these are the planes of a
+  stack, they are as many planes as one or two chunks of the target are deep, whatever the number of threads; what is
+  merged of them is copied 8 MiB at a time (or one chunk of the target);
 - the other levels: for each thread one chunk of the target and about 8 MiB of the level below.
 """
 

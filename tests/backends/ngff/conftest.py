@@ -18,6 +18,15 @@ def placed(scale, translation=None):
     return steps + ([] if translation is None else [{"type": "translation", "translation": list(translation)}])
 
 
+def put_array(group, name, data, **options):
+    """Write an array into a group."""
+    data = np.asarray(data)
+    array = group.create_array(name, shape=data.shape, dtype=data.dtype, **options)
+    # not given as data=, which the first releases of zarr 3 do not take, or write wrongly where there are shards
+    array[...] = data
+    return array
+
+
 def make_image(store, arrays, dims, *, version="0.5", path="", scale=None, translation=None, axes=None, chunks=None,
                shards=None, attributes=None, **multiscale):  # fmt: skip
     """Write arrays as the levels of an image, each with twice the scale of the one before and block-centred.
@@ -32,13 +41,8 @@ def make_image(store, arrays, dims, *, version="0.5", path="", scale=None, trans
     spatial = np.array([TYPES.get(dim) == "space" for dim in dims])
     datasets = []
     for index, array in enumerate(arrays):
-        group.create_array(
-            str(index),
-            data=array,
-            chunks=chunks or array.shape,
-            shards=shards,
-            chunk_key_encoding={"name": "default" if zarr_format == 3 else "v2", "separator": "/"},
-        )
+        separated = {"name": "default" if zarr_format == 3 else "v2", "separator": "/"}
+        put_array(group, str(index), array, chunks=chunks or array.shape, shards=shards, chunk_key_encoding=separated)
         factor = np.where(spatial, 2.0**index, 1.0)
         datasets.append({
             "path": str(index),
@@ -56,6 +60,11 @@ def make_image(store, arrays, dims, *, version="0.5", path="", scale=None, trans
 @pytest.fixture(scope="session", name="make_image")
 def _make_image():
     return make_image
+
+
+@pytest.fixture(scope="session", name="put_array")
+def _put_array():
+    return put_array
 
 
 @pytest.fixture(scope="session", name="axes_of")

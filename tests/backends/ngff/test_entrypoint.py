@@ -153,9 +153,9 @@ class TestOptions:
         with pytest.raises(LevelError, match=r"level=.* is not in .*img\.ome\.zarr, which has the levels 0 \(0\), 1 "):
             xr.open_dataset(folder, engine="ngff", level=level)
 
-    def test_multiscale(self, tmp_path, make_image, ramp, axes_of, placed):
+    def test_multiscale(self, tmp_path, make_image, put_array, ramp, axes_of, placed):
         group = make_image(tmp_path / "two.zarr", [ramp(6, 8)], "yx", name="first")
-        group.create_array("other", data=ramp(3, 4))
+        put_array(group, "other", ramp(3, 4))
         ome = group.attrs["ome"]
         second = {"name": "second", "axes": axes_of("yx")}
         second["datasets"] = [{"path": "other", "coordinateTransformations": placed([3, 3])}]

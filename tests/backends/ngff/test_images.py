@@ -44,14 +44,15 @@ class TestVersions:
             assert image.ngff.units == {"t": "second", "z": "micrometer", "y": "micrometer", "x": "micrometer"}
 
     @pytest.mark.parametrize("version", ["0.1", "0.2", "0.3"])
-    def test_before_there_were_scales(self, version, tmp_path, ramp):
+    def test_before_there_were_scales(self, version, tmp_path, put_array, ramp):
         """Those that the shapes say hold, with voxels in the middle of their blocks."""
         group = zarr.create_group(tmp_path / "a.zarr", zarr_format=2)
         shapes = [(2, 3, 4, 21, 36), (2, 3, 4, 10, 18), (2, 3, 4, 5, 9)]
         for index, shape in enumerate(shapes):
-            group.create_array(
+            put_array(
+                group,
                 str(index),
-                data=ramp(*shape),
+                ramp(*shape),
                 chunk_key_encoding={"name": "v2", "separator": "." if version == "0.1" else "/"},
             )
         entry = {"version": version, "datasets": [{"path": str(index)} for index in range(3)]}
@@ -64,24 +65,24 @@ class TestVersions:
             for dim in "yx":
                 np.testing.assert_array_equal(image[dim], (factor - 1) / 2 + factor * np.arange(image.sizes[dim]))
 
-    def test_early_files_of_fewer_dims(self, tmp_path, ramp):
+    def test_early_files_of_fewer_dims(self, tmp_path, put_array, ramp):
         group = zarr.create_group(tmp_path / "a.zarr", zarr_format=2)
-        group.create_array("0", data=ramp(4, 6, 8))
+        put_array(group, "0", ramp(4, 6, 8))
         group.attrs["multiscales"] = [{"version": "0.1", "datasets": [{"path": "0"}]}]
         with pytest.warns(NgffWarning, match="has 3 dims instead of 5; they were read as z, y, x"):
             assert opened(tmp_path / "a.zarr").dims == ("z", "y", "x")
 
-    def test_metadata_of_0_4_on_zarr_v3(self, tmp_path, ramp, axes_of, placed):
+    def test_metadata_of_0_4_on_zarr_v3(self, tmp_path, put_array, ramp, axes_of, placed):
         group = zarr.create_group(tmp_path / "a.zarr", zarr_format=3)
-        group.create_array("0", data=ramp(6, 8))
+        put_array(group, "0", ramp(6, 8))
         datasets = [{"path": "0", "coordinateTransformations": placed([2, 3])}]
         group.attrs["multiscales"] = [{"version": "0.4", "axes": axes_of("yx"), "datasets": datasets}]
         with pytest.warns(NgffWarning, match='not under "ome" of the attributes'):
             assert opened(tmp_path / "a.zarr").ngff.spacing == {"y": 2.0, "x": 3.0}
 
-    def test_dots_between_chunk_numbers(self, tmp_path, ramp, axes_of, placed):
+    def test_dots_between_chunk_numbers(self, tmp_path, put_array, ramp, axes_of, placed):
         group = zarr.create_group(tmp_path / "a.zarr", zarr_format=2)
-        group.create_array("0", data=ramp(6, 8), chunks=(3, 3), chunk_key_encoding={"name": "v2", "separator": "."})
+        put_array(group, "0", ramp(6, 8), chunks=(3, 3), chunk_key_encoding={"name": "v2", "separator": "."})
         datasets = [{"path": "0", "coordinateTransformations": placed([2, 3])}]
         group.attrs["multiscales"] = [{"version": "0.4", "axes": axes_of("yx"), "datasets": datasets}]
         assert (tmp_path / "a.zarr/0/1.2").is_file()
@@ -218,9 +219,9 @@ class TestVersion06:
     def made(self, path, array, dataset_steps, *, outer=(), systems=("intrinsic",), arrays=(), **axes):
         group = zarr.create_group(path, zarr_format=3)
         for index, level in enumerate([array] if isinstance(array, np.ndarray) else array):
-            group.create_array(str(index), data=level)
+            zarr.create_array(group.store_path, name=str(index), data=level)
         for name, values in dict(arrays).items():
-            group.create_array(name, data=np.asarray(values, float))
+            zarr.create_array(group.store_path, name=name, data=np.asarray(values, float))
         described = [{"name": dim, "type": "space", "unit": "millimeter"} | axes.get(dim, {}) for dim in self.AXES]
         steps = [
             step | {"input": {"path": str(i)}, "output": {"name": "intrinsic"}} for i, step in enumerate(dataset_steps)
@@ -501,13 +502,13 @@ class TestVendorKey:
 
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_any_selection_is_that_of_the_array(data, ramp):
+def test_any_selection_is_that_of_the_array(data, put_array, ramp):
     """Slices with any step, integers, and lists of indices, on chunked and sharded arrays in either dim order."""
     stored = ramp(2, 5, 7, 9)
     store = MemoryStore()
     group = zarr.create_group(store)
     sharded = data.draw(st.booleans())
-    group.create_array("0", data=stored, chunks=(1, 2, 3, 2), shards=(2, 4, 3, 6) if sharded else None)
+    put_array(group, "0", stored, chunks=(1, 2, 3, 2), shards=(2, 4, 3, 6) if sharded else None)
     order = data.draw(st.sampled_from([("c", "z", "y", "x"), ("c", "x", "y", "z")]))
     axes = [{"name": dim, "type": "channel" if dim == "c" else "space"} for dim in order]
     entry = {
@@ -536,11 +537,11 @@ def test_any_selection_is_that_of_the_array(data, ramp):
     assert part.dtype == stored.dtype
 
 
-def test_byte_order_and_types(tmp_path, axes_of, placed):
+def test_byte_order_and_types(tmp_path, put_array, axes_of, placed):
     for dtype in (">u2", "<f4", ">f8", "|b1", "<c8", "<f2", ">i8"):
         data = (np.arange(12).reshape(3, 4) % 2).astype(dtype)
         group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
-        group.create_array("0", data=data)
+        put_array(group, "0", data)
         datasets = [{"path": "0", "coordinateTransformations": placed([1, 1])}]
         group.attrs["multiscales"] = [{"version": "0.4", "axes": axes_of("yx"), "datasets": datasets}]
         image = opened(tmp_path / "a.zarr")

@@ -41,8 +41,13 @@ class ZarrLevel(LazyArray):
         if self._array is None:
             self._array = open_array(self._root, self._node)
         try:
-            basic = not any(isinstance(part, np.ndarray) for part in key)
-            values: npt.ArrayLike = self._array[key] if basic else self._array.oindex[key]
+            if not any(isinstance(part, np.ndarray) for part in key):
+                values: npt.ArrayLike = self._array[key]
+            else:
+                # integers beside vectors fail on the shards of zarr 3.0, so they are slices first
+                sliced = tuple(part if isinstance(part, slice | np.ndarray) else slice(part, part + 1) for part in key)
+                kept = tuple(slice(None) if isinstance(part, slice | np.ndarray) else 0 for part in key)
+                values = self._array.oindex[sliced][kept]
         except Exception as error:
             # zarr's codecs and stores raise whatever their libraries do
             raise FormatError(

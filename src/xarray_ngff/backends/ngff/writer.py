@@ -20,8 +20,9 @@ from xarray_ngff.backends.ngff.target import (
     is_finished,
     open_target,
 )
+from xarray_ngff.backends.ngff.validation import warn
 from xarray_ngff.errors import FormatError, GeometryError, MissingExtraError
-from xarray_ngff.pyramid.build import Factors, planned_levels
+from xarray_ngff.pyramid.build import Factors, is_level, level_images, planned_levels
 from xarray_ngff.pyramid.kernels import block_reduce
 from xarray_ngff.pyramid.plan import Level, default_chunks
 from xarray_ngff.pyramid.stream import block_shape, reducing_tasks, storing_tasks
@@ -31,7 +32,7 @@ from xarray_ngff.spatial.downsample import as_dask, checked_method
 if TYPE_CHECKING:
     from dask.delayed import Delayed
 
-__all__ = ["Chunks", "write_image", "write_levels"]
+__all__ = ["Chunks", "write_image", "write_levels", "write_tree"]
 
 Chunks = int | Sequence[int] | Mapping[str, int]
 
@@ -78,7 +79,8 @@ def write_image(
         Chunk length: by dim, one for all spatial dims, or one for each dim in the order t, c, others, z, y, x.
         Default: 128 along each of three spatial axes, 1024 along each of two, 1 along the others.
     overwrite
-        Whether what is at the target may be replaced; it stays whole until the new image is.
+        Whether what is at the target may be replaced, with all that it holds, labels too; it stays whole until the new
+        image is.
     compute
         False returns a `dask.delayed.Delayed` that writes when it is computed. Should that fail, the target is as it
         was, but a hidden folder ``.NAME.*.partial`` beside it may be left; computing it again starts anew.
@@ -106,6 +108,18 @@ def write_image(
         block_reduce(np.zeros(2, dtype=img.dtype), (2,), chosen)  # raises now if the method is not for this dtype
     described = [finest] + [_described(finest, level) for level in plan[1:]]
     return _write(described, plan, store, chosen, version, chunks, overwrite, compute, progress, storage_options)
+
+
+def write_tree(tree: xr.DataTree, store: Any, **options: Any) -> Delayed | None:
+    """Write the pyramid of a tree, its levels as they are; options as in `write_levels`.
+
+    What else the tree holds, such as the labels of an image, is left out with an `NgffWarning`.
+    """
+    images = level_images(tree)
+    others = [name for name in tree.children if not is_level(name)]
+    if others:
+        warn("the tree", f"holds {', '.join(others)} beside its levels scale0, scale1, ...; that was not written")
+    return write_levels(images, store, **options)
 
 
 def write_levels(
