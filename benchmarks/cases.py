@@ -134,6 +134,29 @@ def ome_zarr_pyramid(folder: Path) -> Run:
     )
 
 
+def ours_virtual(slabs: int) -> Callable[[Path], Run]:
+    """An image that is computed chunk by chunk, 128 MiB in each slab, so that only what the writer holds is held."""
+
+    def contestant(folder: Path) -> Run:
+        import dask.array
+        import ome_zarr.writer  # noqa: F401
+
+        import xarray_ngff
+
+        chunks = ((128,) * slabs, (128,) * 8, (128,) * 4)
+        flat = dask.array.zeros([sum(sizes) for sizes in chunks], chunks=chunks, dtype="uint16")
+        lazy = flat.map_blocks(ramp, dtype="uint16", meta=np.empty((0, 0, 0), "uint16"))
+        target = fresh(folder)
+        xarray_ngff.as_image(lazy[:128], units="um").ngff.to_ome_zarr(target)
+        return lambda: xarray_ngff.as_image(lazy, units="um").ngff.to_ome_zarr(target, overwrite=True)
+
+    return contestant
+
+
+def ramp(block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return block + np.arange(block.shape[-1], dtype=block.dtype)
+
+
 # -- plates -----------------------------------------------------------------------------------------------------------
 
 ROWS, COLUMNS, FIELDS, LEVELS = 16, 24, 4, 3
@@ -289,6 +312,11 @@ CASES = {
             "ome-zarr": ome_zarr_pyramid,
             "ngff-zarr (its own codec)": ngff_zarr_pyramid,
         },
+    ),
+    "memory": Case(
+        "write images of any size in the same memory, beyond what 128 MiB took",
+        nothing,
+        {"0.5 GiB": ours_virtual(4), "1 GiB": ours_virtual(8), "4 GiB": ours_virtual(32)},
     ),
     "plate": Case(
         f"open {ROWS * COLUMNS} wells x {FIELDS} fields x {LEVELS} levels as a tree",
