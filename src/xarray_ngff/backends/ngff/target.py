@@ -155,7 +155,7 @@ def _can_delete(root: StoreRoot) -> bool:
 
 
 def _first_child(root: StoreRoot) -> str | None:
-    """Name of something below a root, None where nothing is or the store does not tell."""
+    """Name of something below a root; None where nothing is, or in a kind of store that never tells."""
     from zarr.core.sync import sync
 
     async def first() -> str | None:
@@ -163,10 +163,18 @@ def _first_child(root: StoreRoot) -> str | None:
             return name
         return None
 
+    if not root.store.supports_listing:
+        return None
     try:
         return sync(first())
-    except Exception:  # noqa: BLE001  # web servers do not list, and say so in ways of their own
+    except FileNotFoundError:
         return None
+    except Exception as error:
+        # stores raise whatever their libraries do
+        raise FormatError(
+            f"{root.name} cannot be listed, so whether something is in the way is not known ({type(error).__name__}: "
+            f"{error}): give a place that can be written to"
+        ) from error
 
 
 def create_arrays(target: Target, specs: Sequence[ArraySpec], *, zarr_format: int) -> list[zarr.Array[Any]]:
