@@ -95,8 +95,9 @@ def test_many_files_open_as_one(tmp_path):
 def test_the_module_is_light():
     """Xarray imports every engine when it guesses: nibabel may load only when a NIfTI file is opened."""
     script = (
-        "import sys, xarray_ngff.backends.nifti.entrypoint;"
-        "print(sorted({name.split('.')[0] for name in sys.modules} & {'nibabel', 'scipy', 'zarr', 'pint', 'skimage'}))"
+        "import sys, xarray.backends; before = set(sys.modules); import xarray_ngff.backends.nifti.entrypoint;"
+        "new = {name.split('.')[0] for name in set(sys.modules) - before};"
+        "print(sorted(new & {'nibabel', 'scipy', 'zarr', 'pint', 'skimage'}))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
