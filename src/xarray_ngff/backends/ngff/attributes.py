@@ -16,16 +16,14 @@ import numpy as np
 import xarray as xr
 
 from xarray_ngff import geometry
+from xarray_ngff.backends.ngff.image_metadata import VENDOR_KEY
 from xarray_ngff.channels import Channel, channels
 from xarray_ngff.errors import FormatError
 from xarray_ngff.geometry import Axis
 from xarray_ngff.orientation import ORIENTATIONS, direction_vector, opposite
 from xarray_ngff.units import unit_name
 
-__all__ = ["VENDOR_KEY", "ascending", "image_attributes", "written_dims"]
-
-#: Attribute, beside those of OME-Zarr, under which this package keeps what the format cannot say.
-VENDOR_KEY = "xarray_ngff"
+__all__ = ["ascending", "image_attributes", "selected_coordinates", "written_dims"]
 
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 _DEFAULT_COLORS = ("FFFFFF",), ("FF00FF", "00FF00"), ("FF0000", "00FF00", "0000FF")
