@@ -9,6 +9,7 @@ import xarray as xr
 from nibabel.openers import Opener
 from nibabel.testing import data_path
 
+from xarray_ngff import as_image
 from xarray_ngff.errors import FormatError
 
 # A matrix of connectivity (CIFTI-2) is no image: it has two axes besides space and time, and OME-Zarr allows one.
@@ -173,3 +174,14 @@ def test_a_crop_sits_where_it_sat(version, tmp_path):
                                   truth.stored[20:90, 11:60, 10, 1])  # fmt: skip
     expected = truth.affine @ nib.affines.from_matvec(np.eye(3), [20, 11, 10])
     np.testing.assert_allclose(after.affine, expected, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize(("engine", "name"), [("ngff", "a.ome.zarr"), ("nifti", "a.nii.gz")])
+def test_the_instant_that_time_counts_from_is_kept(engine, name, tmp_path):
+    img = as_image(np.zeros((3, 2, 3, 4), "u1"), "tzyx", spacing={"t": 2.5}, units={"t": "second", "x": "um"})
+    img.t.attrs["start_time"] = "2021-03-04T05:06:07.891000"
+    write = {"ngff": img.ngff.to_ome_zarr, "nifti": img.ngff.to_nifti}[engine]
+    write(tmp_path / name)
+    found = xr.open_dataarray(tmp_path / name, engine=engine)
+    assert found.t.attrs["start_time"] == "2021-03-04T05:06:07.891000"
+    assert found.isel(t=slice(1, None)).t.values.tolist() == [2.5, 5.0]

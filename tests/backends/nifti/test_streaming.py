@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xarray_ngff import geometry
+from xarray_ngff.backends import _blocks
 from xarray_ngff.backends.nifti import streaming, write_nifti
-from xarray_ngff.backends.nifti.streaming import blocks, write_voxels
+from xarray_ngff.backends.nifti.streaming import write_voxels
 
 DIMS = ("x", "y", "z", "t")
 
@@ -56,7 +57,7 @@ def test_any_chunks_give_the_same_file(data, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "any.raw"
     path.write_bytes(b"head")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(streaming, "_BLOCK", data.draw(st.sampled_from([1, 64, 500, 10_000])))
+        patched.setattr(_blocks, "_BLOCK", data.draw(st.sampled_from([1, 64, 500, 10_000])))
         patched.setattr(streaming, "_SHORT_RUN", data.draw(st.sampled_from([0, 30, 10_000])))
         write_voxels(path, 4, image.transpose(*order), image.dims[::-1], np.dtype("<i4"), lambda block: block)
     assert path.read_bytes() == b"head" + array.tobytes()
@@ -64,42 +65,12 @@ def test_any_chunks_give_the_same_file(data, tmp_path_factory):
     assert len(computed) == np.prod([len(parts) for parts in chunks])
 
 
-@settings(max_examples=60, deadline=None)
-@given(data=st.data())
-def test_blocks_are_bounded_and_cover_the_image_once(data):
-    shape = tuple(data.draw(st.lists(st.integers(1, 12), min_size=1, max_size=4)))
-    image = located(np.zeros(shape, "u1"))
-    budget = data.draw(st.integers(20, 5000))
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(streaming, "_BLOCK", budget)
-        parts = list(blocks(image, image.dims[::-1], 2))
-    seen = np.zeros(shape, int)
-    positions = []
-    for part in parts:
-        block = image.isel(part)
-        assert block.size * 2 <= max(budget, 2)
-        place = tuple(part[dim] for dim in image.dims)
-        seen[place] += 1
-        positions.append(np.ravel_multi_index([s.start for s in place], shape))
-    assert (seen == 1).all()
-    assert positions == sorted(positions)
-
-
-def test_a_lazy_file_is_read_in_the_chunks_that_it_prefers(save, opened):
-    image = opened(save(np.zeros((4, 6, 8), "i2"))).copy()
-    image.encoding["preferred_chunks"] = {"z": 3, "y": 6, "x": 4}
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(streaming, "_BLOCK", 1)
-        parts = list(blocks(image, ("x", "y", "z"), 2))
-    assert [part["z"] for part in parts] == [slice(0, 3), slice(3, 6), slice(6, 8)]
-    assert [part["y"] for part in parts] == [slice(0, 6)] * 3
-
-
 @pytest.mark.parametrize("source", ["image.nii", "image.nii.gz", "dask"])
 @pytest.mark.parametrize("target", ["out.nii", "out.nii.gz", "out.hdr"])
 @pytest.mark.parametrize("slope", [1.0, 0.5])
 def test_memory_stays_far_below_the_image(source, target, slope, save, opened, tmp_path, patch, monkeypatch):
-    monkeypatch.setattr(streaming, "_BLOCK", 1 << 20)
+    monkeypatch.setattr(_blocks, "_BLOCK", 1 << 20)
+    monkeypatch.setattr(streaming, "_MAP", 1 << 20)
     monkeypatch.setattr(streaming, "_COPY", 1 << 18)
     monkeypatch.setattr("xarray_ngff.backends.nifti.scaling._PIECE", 1 << 15)
     monkeypatch.setattr("xarray_ngff.backends.nifti.reader._CHUNK", 1 << 20)

@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from xarray_ngff import geometry
+from xarray_ngff.backends._times import START_TIME, start_time
 from xarray_ngff.backends.ngff.image_metadata import VENDOR_KEY
 from xarray_ngff.channels import Channel, channels
 from xarray_ngff.errors import FormatError
@@ -222,7 +223,10 @@ def _window(channel: Channel, index: int, dtype: np.dtype[Any]) -> dict[str, flo
 
 
 def _vendor(img: xr.DataArray) -> dict[str, Any]:
-    """What OME-Zarr cannot say: directions of oblique axes, axes that were selected away, fields of a NIfTI header."""
+    """What OME-Zarr cannot say.
+
+    Directions of oblique axes, axes that were selected away, the instant at which t is 0, fields of a NIfTI header.
+    """
     axes = {dim: geometry.axis(img, dim) for dim in geometry.spatial_axes(img)}
     selected = {
         dim: {key: value for key, value in asdict(along).items() if value is not None and key not in ("dim", "size")}
@@ -232,9 +236,11 @@ def _vendor(img: xr.DataArray) -> dict[str, Any]:
     if "t" in img.coords and "t" not in img.dims:
         along = geometry.axis(img, "t")
         selected["t"] = {"start": along.start, "step": along.step} | ({"units": along.units} if along.units else {})
+    started = start_time(img)
     said = {
         "direction": {dim: list(a.direction) for dim, a in axes.items() if a.direction and dim in img.dims},
         "selected": selected,
+        START_TIME: None if started is None else started.isoformat(),
         "nifti": _plain(img.encoding.get("nifti", {}), "nifti"),
     }
     return {key: value for key, value in said.items() if value}

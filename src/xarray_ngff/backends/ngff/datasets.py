@@ -11,6 +11,7 @@ import xarray as xr
 
 from xarray_ngff import geometry
 from xarray_ngff.backends._lazy import FileKey, LazyArray, image_dataset
+from xarray_ngff.backends._times import START_TIME, parse_time
 from xarray_ngff.backends.ngff.attributes import selected_coordinates
 from xarray_ngff.backends.ngff.metadata import LevelMeta, MultiscaleImage
 from xarray_ngff.backends.ngff.nodes import Node, open_array
@@ -158,6 +159,8 @@ def _coordinates(
         raise MetadataError(f"{place}: attribute xarray_ngff.selected is not as this package writes it") from error
     # an axis that the image has is no longer selected away
     coords |= {dim: coord for dim, coord in selected.items() if dim not in sizes}
+    if "t" in coords and START_TIME in image.vendor:
+        coords["t"].attrs[START_TIME] = _start_time(image.vendor[START_TIME], place)
     return coords | _channel_coordinates(image, sizes)
 
 
@@ -170,6 +173,12 @@ def _directions(vendor: Mapping[str, Any], place: str) -> dict[str, tuple[float,
         if len(vector) != 3:
             raise MetadataError(f"{place}: attribute xarray_ngff.direction[{dim!r}] is {vector}, expected (x, y, z)")
     return directions  # type: ignore[return-value]  # three each, as checked
+
+
+def _start_time(said: object, place: str) -> str:
+    if not isinstance(said, str) or parse_time(said) is None:
+        raise MetadataError(f"{place}: attribute xarray_ngff.{START_TIME} is {said!r}, expected an ISO 8601 time")
+    return said
 
 
 def _affine_coordinates(

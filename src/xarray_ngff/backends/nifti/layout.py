@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xarray_ngff.affine import closest_axes, linear
+from xarray_ngff.backends._times import START_TIME, parse_time
 from xarray_ngff.channels import Channel
 from xarray_ngff.errors import NgffError
 from xarray_ngff.geometry import SPATIAL_DIMS
@@ -55,10 +56,13 @@ class Labels:
         Dim of the 4th and each later axis of the file; None for an axis of length 1 that only fills a place.
     channels
         Channels, or nothing where they have no names, colours or windows.
+    start_time
+        ISO 8601 time at which t is 0, or None.
     """
 
     dims: tuple[str | None, ...]
     channels: tuple[Channel, ...] = field(default=())
+    start_time: str | None = None
 
 
 def spatial_names(affine: npt.ArrayLike) -> tuple[str, ...]:
@@ -101,6 +105,7 @@ def labels_content(labels: Labels) -> bytes:
         {key: value for key, value in vars(channel).items() if value is not None} for channel in labels.channels
     ]
     document: dict[str, Any] = {"dims": list(labels.dims)} | ({"channels": channels} if channels else {})
+    document |= {START_TIME: labels.start_time} if labels.start_time else {}
     content = json.dumps({_EXTENSION_KEY: document}, ensure_ascii=False).encode()
     return content + b"\0" * (-(len(content) + 8) % 16)
 
@@ -124,6 +129,9 @@ def read_labels(content: bytes, shape: Sequence[int]) -> Labels:
         document = json.loads(content.rstrip(b"\0"))[_EXTENSION_KEY]
         dims = tuple(document["dims"])
         channels = tuple(_channel(entry) for entry in document.get("channels", ()))
+        start_time = document.get(START_TIME)
+        if start_time is not None and parse_time(start_time) is None:
+            raise ValueError(f"{START_TIME} {start_time!r} is no ISO 8601 time")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise NgffError(f"it cannot be understood ({error})") from error
     sizes = {dim: length for dim, length in zip(dims, outer, strict=False) if dim is not None}
@@ -133,7 +141,7 @@ def read_labels(content: bytes, shape: Sequence[int]) -> Labels:
         raise NgffError(f"it names the axes {list(dims)}, but after the third the file has {list(outer)}")
     if channels and len(channels) != sizes.get("c", 0):
         raise NgffError(f"it names {len(channels)} channels, but the file has {sizes.get('c', 0)}")
-    return Labels(dims, channels)
+    return Labels(dims, channels, start_time)
 
 
 def _channel(entry: Mapping[str, Any]) -> Channel:

@@ -17,6 +17,7 @@ import xarray as xr
 
 from xarray_ngff import geometry
 from xarray_ngff.backends._lazy import FileKey, LazyArray, image_dataset, take_orthogonal
+from xarray_ngff.backends._times import START_TIME
 from xarray_ngff.backends.nifti.fields import ENCODING_KEY, encoding_from_header
 from xarray_ngff.backends.nifti.header import BEST_COMPRESSION, COLOR_TYPES, NiftiHeader, read_header
 from xarray_ngff.backends.nifti.layout import (
@@ -67,6 +68,8 @@ def open_nifti(path: object, *, mask_and_scale: bool = True) -> xr.Dataset:
     coords |= {dim: coord[0] for dim, coord in coords.items() if dim not in dims}
     if "t" in dims and (time := _time_coordinate(header)) is not None:
         coords["t"] = time
+        if labels is not None and labels.start_time is not None:
+            time.attrs[START_TIME] = labels.start_time
     coords |= channel_coordinates(_channels(header, labels))
     chunks = preferred_chunks(stored, array.file_shape, header.dtype.itemsize)
     return image_dataset(

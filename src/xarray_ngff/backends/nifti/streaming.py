@@ -7,7 +7,7 @@ import gzip
 import itertools
 import math
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,63 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-__all__ = ["blocks", "compress_file", "write_voxels"]
+from xarray_ngff.backends._blocks import blocks
 
-# Bytes that neighbouring chunks are merged up to.
-_BLOCK = 1 << 25
+__all__ = ["compress_file", "write_voxels"]
+
+# Bytes of the file that a memory map covers at a time.
+_MAP = 1 << 25
 # A block whose contiguous runs are shorter than this is written through a memory map.
 _SHORT_RUN = 1 << 12
 _COPY = 1 << 22
-
-Block = dict[Hashable, slice]
-
-
-def blocks(img: xr.DataArray, dims: Sequence[Hashable], itemsize: int) -> Iterator[Block]:
-    """Parts of an image that together are the whole, in the order of the file.
-
-    Each is made of whole chunks (of dask, or the ones that its file prefers), so that every chunk is computed once. As
-    many chunks as fit in about 32 MiB are merged, along the fastest dims first, so that runs in the file are long.
-
-    Parameters
-    ----------
-    dims
-        Dims of the file, the fastest first.
-    """
-    sizes = {dim: img.sizes[dim] for dim in dims}
-    chunks = _chunks(img, sizes)
-    lengths = {dim: max(parts) for dim, parts in chunks.items()}
-    for dim in dims:
-        others = itemsize * math.prod(length for other, length in lengths.items() if other != dim)
-        lengths[dim] = max(lengths[dim], min(sizes[dim], _BLOCK // others))
-        if lengths[dim] < sizes[dim]:
-            break
-    merged = {dim: _merged(chunks[dim], lengths[dim]) for dim in dims}
-    for parts in itertools.product(*(merged[dim] for dim in reversed(dims))):
-        yield dict(zip(reversed(dims), parts, strict=True))
-
-
-def _chunks(img: xr.DataArray, sizes: Mapping[Hashable, int]) -> dict[Hashable, Sequence[int]]:
-    if img.chunks is not None:
-        return {dim: img.chunksizes[dim] for dim in sizes}
-    preferred = img.encoding.get("preferred_chunks") or {}
-    return {dim: _even(size, preferred.get(dim, 1)) for dim, size in sizes.items()}
-
-
-def _even(size: int, length: object) -> Sequence[int]:
-    """Chunks of one length, the last one shorter."""
-    step = length if isinstance(length, int) and length > 0 else 1
-    return [min(step, size - start) for start in range(0, size, step)]
-
-
-def _merged(chunks: Sequence[int], length: int) -> list[slice]:
-    """Slices of consecutive chunks that are at most `length` long together, or one chunk that is longer."""
-    slices, start, stop = [], 0, 0
-    for chunk in chunks:
-        if stop > start and stop + chunk - start > length:
-            slices.append(slice(start, stop))
-            start = stop
-        stop += chunk
-    return [*slices, slice(start, stop)]
 
 
 def write_voxels(
@@ -150,7 +102,7 @@ def _write_through_map(
 ) -> None:
     """Assign a block to a map of the file, which covers about one block's bytes at a time."""
     stride = stored.itemsize * math.prod(shape[:-1])
-    step = max(1, _BLOCK // stride)
+    step = max(1, _MAP // stride)
     for start in range(0, stored.shape[-1], step):
         part = stored[..., start : start + step]
         first = offset + (place[-1].start + start) * stride

@@ -14,6 +14,7 @@ import xarray as xr
 
 from xarray_ngff import geometry
 from xarray_ngff.backends._atomic import replacing_file, scratch_file
+from xarray_ngff.backends._times import start_time
 from xarray_ngff.backends.nifti.fields import ENCODING_KEY, set_fields, stored_encoding, stored_extensions
 from xarray_ngff.backends.nifti.files import file_names
 from xarray_ngff.backends.nifti.header import COLOR_TYPES
@@ -161,9 +162,14 @@ def _planned(img: xr.DataArray, *, version: int | None, pair: bool) -> _Plan:
     scaling = _set_scaling(fields, encoding, stored_scaling, dtype)
 
     extensions = stored_extensions(encoding)
-    labels = Labels(outer, _described_channels(img, colors=colors is not None))
+    started = start_time(img) if "t" in outer else None
+    labels = Labels(
+        outer,
+        _described_channels(img, colors=colors is not None),
+        None if started is None else started.isoformat(),
+    )
     plain = outer_dims(shape, intent=int(fields["intent_code"]), colors=colors is not None)
-    if labels.channels or labels.dims != plain:
+    if labels.channels or labels.start_time or labels.dims != plain:
         extensions.append((EXTENSION_CODE, labels_content(labels)))
     dims = [*(["c"] if colors else []), *geometry.SPATIAL_DIMS, *outer]
     return _Plan(
