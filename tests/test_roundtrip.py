@@ -10,7 +10,7 @@ from nibabel.openers import Opener
 from nibabel.testing import data_path
 
 from xarray_ngff import as_image
-from xarray_ngff.errors import FormatError
+from xarray_ngff.errors import FormatError, MetadataError, NgffWarning
 
 # A matrix of connectivity (CIFTI-2) is no image: it has two axes besides space and time, and OME-Zarr allows one.
 MATRIX = Path(data_path) / "row_major.dconn.nii"
@@ -185,3 +185,16 @@ def test_the_instant_that_time_counts_from_is_kept(engine, name, tmp_path):
     found = xr.open_dataarray(tmp_path / name, engine=engine)
     assert found.t.attrs["start_time"] == "2021-03-04T05:06:07.891000"
     assert found.isel(t=slice(1, None)).t.values.tolist() == [2.5, 5.0]
+
+
+def test_an_instant_that_is_none_is_told(tmp_path):
+    img = as_image(np.zeros((3, 2, 3, 4), "u1"), "tzyx", spacing={"t": 2.5}, units={"t": "second", "x": "um"})
+    img.t.attrs["start_time"] = "2021-03-04T05:06:07"
+    img.ngff.to_ome_zarr(tmp_path / "a.ome.zarr")
+    img.ngff.to_nifti(tmp_path / "a.nii")
+    for path in (tmp_path / "a.ome.zarr/zarr.json", tmp_path / "a.nii"):
+        path.write_bytes(path.read_bytes().replace(b"2021-03-04T05:06:07", b"2021-13-04T05:06:07"))
+    with pytest.raises(MetadataError, match=r"xarray_ngff.start_time is '2021-13-04T05:06:07'"):
+        xr.open_dataarray(tmp_path / "a.ome.zarr", engine="ngff")
+    with pytest.warns(NgffWarning, match="start_time '2021-13-04T05:06:07' is no ISO 8601 time"):
+        assert "start_time" not in xr.open_dataarray(tmp_path / "a.nii", engine="nifti").t.attrs

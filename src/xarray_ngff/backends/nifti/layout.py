@@ -58,11 +58,14 @@ class Labels:
         Channels, or nothing where they have no names, colours or windows.
     start_time
         ISO 8601 time at which t is 0, or None.
+    selected
+        Those of t and c that the image was selected along: the header holds its one time, `channels` its one channel.
     """
 
     dims: tuple[str | None, ...]
     channels: tuple[Channel, ...] = field(default=())
     start_time: str | None = None
+    selected: tuple[str, ...] = ()
 
 
 def spatial_names(affine: npt.ArrayLike) -> tuple[str, ...]:
@@ -106,6 +109,7 @@ def labels_content(labels: Labels) -> bytes:
     ]
     document: dict[str, Any] = {"dims": list(labels.dims)} | ({"channels": channels} if channels else {})
     document |= {START_TIME: labels.start_time} if labels.start_time else {}
+    document |= {"selected": list(labels.selected)} if labels.selected else {}
     content = json.dumps({_EXTENSION_KEY: document}, ensure_ascii=False).encode()
     return content + b"\0" * (-(len(content) + 8) % 16)
 
@@ -132,6 +136,9 @@ def read_labels(content: bytes, shape: Sequence[int]) -> Labels:
         start_time = document.get(START_TIME)
         if start_time is not None and parse_time(start_time) is None:
             raise ValueError(f"{START_TIME} {start_time!r} is no ISO 8601 time")
+        selected = tuple(document.get("selected", ()))
+        if not set(selected) <= {"t", "c"} - set(dims):
+            raise ValueError(f"selected {list(selected)} beside the axes {list(dims)}")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise NgffError(f"it cannot be understood ({error})") from error
     sizes = {dim: length for dim, length in zip(dims, outer, strict=False) if dim is not None}
@@ -139,9 +146,10 @@ def read_labels(content: bytes, shape: Sequence[int]) -> Labels:
     fits = len(dims) == len(outer) and set(sizes) <= set(OUTER_DIMS) and filled == 1
     if not fits or len(sizes) + dims.count(None) != len(dims):
         raise NgffError(f"it names the axes {list(dims)}, but after the third the file has {list(outer)}")
-    if channels and len(channels) != sizes.get("c", 0):
-        raise NgffError(f"it names {len(channels)} channels, but the file has {sizes.get('c', 0)}")
-    return Labels(dims, channels, start_time)
+    count = sizes.get("c", int("c" in selected))
+    if channels and len(channels) != count:
+        raise NgffError(f"it names {len(channels)} channels, but the file has {count}")
+    return Labels(dims, channels, start_time, selected)
 
 
 def _channel(entry: Mapping[str, Any]) -> Channel:

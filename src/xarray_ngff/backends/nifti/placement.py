@@ -167,7 +167,7 @@ def set_time(fields: Any, img: xr.DataArray, encoding: Mapping[str, Any]) -> Non
             )
         code, factor = _time_scale(unit_name(axis.units), stored if "xyzt_units" in encoding else _SECOND)
         start = axis.start * factor
-        step = axis.step * factor if "t" in img.dims else 1.0
+        step = axis.step * factor
     fields["pixdim"][4] = step
     fields["toffset"] = start
     fields["xyzt_units"] = int(code + length_code(int(fields["xyzt_units"])))

@@ -66,11 +66,14 @@ def open_nifti(path: object, *, mask_and_scale: bool = True) -> xr.Dataset:
     if (relation := sform_to_qform(header)) is not None:
         encoding["sform_to_qform"] = relation
     coords |= {dim: coord[0] for dim, coord in coords.items() if dim not in dims}
-    if "t" in dims and (time := _time_coordinate(header)) is not None:
-        coords["t"] = time
+    selected = () if labels is None else labels.selected
+    count = header.shape[3] if "t" in dims else int("t" in selected)
+    if count and (time := _time_coordinate(header, count)) is not None:
+        coords["t"] = time if "t" in dims else time[0]
         if labels is not None and labels.start_time is not None:
-            time.attrs[START_TIME] = labels.start_time
-    coords |= channel_coordinates(_channels(header, labels))
+            coords["t"].attrs[START_TIME] = labels.start_time
+    named = channel_coordinates(_channels(header, labels))
+    coords |= {name: coord[0] for name, coord in named.items()} if "c" in selected else named
     chunks = preferred_chunks(stored, array.file_shape, header.dtype.itemsize)
     return image_dataset(
         "labels" if intent == LABEL_INTENT and array.dtype.kind in "iu" else "image",
@@ -120,14 +123,14 @@ def _spatial_coordinates(header: NiftiHeader, names: Sequence[str]) -> dict[str,
     return geometry.coordinates_from_affine(sizes, header.affine[:, columns], units=unit, frame="RAS")
 
 
-def _time_coordinate(header: NiftiHeader) -> xr.Variable | None:
+def _time_coordinate(header: NiftiHeader, count: int) -> xr.Variable | None:
     """Coordinate of t in seconds, or None where the file gives no step, so that frames are only counted."""
     unit, factor = time_unit(header)
     step, start = float(header.fields["pixdim"][4]), float(header.fields["toffset"])
     if not (math.isfinite(step) and step > 0):
         return None
     start = start if math.isfinite(start) else 0.0
-    return geometry.coordinate("t", header.shape[3], start=start * factor, step=step * factor, units=unit)
+    return geometry.coordinate("t", count, start=start * factor, step=step * factor, units=unit)
 
 
 def _channels(header: NiftiHeader, labels: Labels | None) -> tuple[Channel, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ from xarray_ngff.backends.nifti.placement import set_space, set_time
 from xarray_ngff.backends.nifti.scaling import Scaling, scaling_from_header
 from xarray_ngff.backends.nifti.streaming import compress_file, write_voxels
 from xarray_ngff.channels import Channel, channels
-from xarray_ngff.errors import FormatError
+from xarray_ngff.errors import FormatError, NgffWarning
+from xarray_ngff.orientation import direction_vector
 
 __all__ = ["write_nifti"]
 
@@ -124,6 +126,7 @@ def write_nifti(
     """
     names = file_names(path)
     plan = _planned(img, version=version, pair=names.is_pair)
+    _warn_of_orientation(img, names.header)
     if names.is_pair:
         with (
             replacing_file(names.header, overwrite=overwrite) as header,
@@ -139,6 +142,19 @@ def write_nifti(
         with scratch_file(names.data) as plain:
             _write_single(plain, img, plan)
             compress_file(plain, target)
+
+
+def _warn_of_orientation(img: xr.DataArray, path: Path) -> None:
+    """Say that an orientation is not written: the world of NIfTI is RAS+ or has no anatomy."""
+    found = {dim: geometry.axis(img, dim).orientation for dim in geometry.spatial_axes(img)}
+    if any(found.values()) and any(direction_vector(value) is None for value in found.values()):
+        said = ", ".join(f"{dim} {value or 'none'}" for dim, value in found.items())
+        warnings.warn(
+            f"{path}: NIfTI cannot hold the orientation ({said}): only left/right, posterior/anterior and "
+            "inferior/superior, and for all axes",
+            NgffWarning,
+            stacklevel=3,
+        )
 
 
 def _write_single(path: Path, img: xr.DataArray, plan: _Plan) -> None:
@@ -162,14 +178,16 @@ def _planned(img: xr.DataArray, *, version: int | None, pair: bool) -> _Plan:
     scaling = _set_scaling(fields, encoding, stored_scaling, dtype)
 
     extensions = stored_extensions(encoding)
-    started = start_time(img) if "t" in outer else None
+    started, described = start_time(img), _described_channels(img, colors=colors is not None)
+    alone = {"t": "t" in img.coords, "c": bool(described)}
     labels = Labels(
         outer,
-        _described_channels(img, colors=colors is not None),
+        described,
         None if started is None else started.isoformat(),
+        tuple(dim for dim, said in alone.items() if said and dim not in img.dims),
     )
     plain = outer_dims(shape, intent=int(fields["intent_code"]), colors=colors is not None)
-    if labels.channels or labels.start_time or labels.dims != plain:
+    if labels != Labels(plain):
         extensions.append((EXTENSION_CODE, labels_content(labels)))
     dims = [*(["c"] if colors else []), *geometry.SPATIAL_DIMS, *outer]
     return _Plan(
@@ -283,7 +301,7 @@ def _new_fields(version: int, *, pair: bool) -> Any:
 
 def _described_channels(img: xr.DataArray, *, colors: bool) -> tuple[Channel, ...]:
     """Channels, if the image has any that say something that the type of the file does not."""
-    if colors or "c" not in img.dims:
+    if colors:
         return ()
     described = channels(img)
     return described if any(channel != Channel() for channel in described) else ()
