@@ -45,3 +45,11 @@ def test_a_lazy_file_is_read_in_the_chunks_that_it_prefers():
         parts = list(blocks(image, ("x", "y", "z"), 2))
     assert [part["z"] for part in parts] == [slice(0, 3), slice(3, 6), slice(6, 8)]
     assert [part["y"] for part in parts] == [slice(0, 6)] * 3
+
+
+def test_coordinates_in_other_chunks_do_not_matter():
+    image = xr.DataArray(np.zeros((2, 4), "u1"), dims=("c", "x"), coords={"color": ("c", ["a", "b"])}).chunk()
+    image = image.copy(data=image.data.rechunk((1, 2)))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(_blocks, "_BLOCK", 1)
+        assert len(list(blocks(image, ("x", "c"), 1))) == 4

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from xarray_ngff import as_image
 from xarray_ngff.backends._dtypes import storable
 from xarray_ngff.errors import FormatError
 
@@ -94,3 +95,12 @@ def test_what_is_stored_is_what_was_there(values, dtypes):
         assert found.values.astype(object).tolist() == values.astype(object).tolist()
     else:
         np.testing.assert_array_equal(found.values, values)
+
+
+def test_a_file_is_converted_without_loading_it(tmp_path):
+    as_image(np.zeros((4, 4), "float16")).ngff.to_ome_zarr(tmp_path / "a.ome.zarr")
+    opened = xr.open_dataarray(tmp_path / "a.ome.zarr", engine="ngff")
+    found = storable(opened, IMARIS, place="a.ims", holder="Imaris")
+    assert found.dtype == "float32"
+    assert found.chunks is not None
+    assert not opened.variable._in_memory

@@ -18,6 +18,9 @@ from xarray_ngff.errors import MissingFolderError, TargetExistsError
 
 __all__ = [
     "checked_target",
+    "exchange",
+    "flush",
+    "move_to_free_name",
     "partial_path",
     "publish",
     "remove",
@@ -67,14 +70,14 @@ def replacing_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
         raise TargetExistsError(f"{target} is a folder, and a file is to be written: choose another name")
     with scratch_file(target) as temporary:
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         if target.exists():
             shutil.copymode(target, temporary)
         if overwrite:
             temporary.replace(target)
         else:
-            _move_to_free_name(temporary, target)
-        _flush(target.parent)
+            move_to_free_name(temporary, target)
+        flush(target.parent)
 
 
 @contextmanager
@@ -124,10 +127,10 @@ def replacing_directory(path: str | os.PathLike[str], *, overwrite: bool = False
 def publish(temporary: Path, target: Path, *, overwrite: bool = False) -> None:
     """Give a finished folder its name, and delete the one that it replaces; see `replacing_directory`."""
     if overwrite and os.path.lexists(target):
-        _exchange(temporary, target)
+        exchange(temporary, target)
         remove(temporary)
     else:
-        _move_to_free_name(temporary, target)
+        move_to_free_name(temporary, target)
 
 
 def checked_target(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
@@ -145,7 +148,7 @@ def partial_path(target: Path) -> Path:
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Have the disk hold what was written to a file, or the names in a folder."""
     if path.is_dir() and os.name == "nt":
         return  # Windows cannot open a folder, and keeps names safe on its own
@@ -167,7 +170,7 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def _move_to_free_name(source: Path, target: Path) -> None:
+def move_to_free_name(source: Path, target: Path) -> None:
     """Rename to a name that must still be free: something may have appeared there since the first look."""
     try:
         if _renameat2(source, target, _NO_REPLACE):
@@ -181,7 +184,7 @@ def _move_to_free_name(source: Path, target: Path) -> None:
         ) from error
 
 
-def _exchange(new: Path, target: Path) -> None:
+def exchange(new: Path, target: Path) -> None:
     """Put `new` at the place of `target`; afterwards the old one, if it is left, is at the name of `new`."""
     if _renameat2(new, target, _EXCHANGE):
         return

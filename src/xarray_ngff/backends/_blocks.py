@@ -42,13 +42,15 @@ def blocks(img: xr.DataArray, dims: Sequence[Hashable], itemsize: int) -> Iterat
 
 def _chunks(img: xr.DataArray, sizes: Mapping[Hashable, int]) -> dict[Hashable, Sequence[int]]:
     if img.chunks is not None:
-        return {dim: img.chunksizes[dim] for dim in sizes}
+        return {dim: img.variable.chunksizes[dim] for dim in sizes}
     preferred = img.encoding.get("preferred_chunks") or {}
     return {dim: _even(size, preferred.get(dim, 1)) for dim, size in sizes.items()}
 
 
 def _even(size: int, length: object) -> Sequence[int]:
-    """Chunks of one length, the last one shorter."""
+    """Chunks of one length, the last one shorter, or of the lengths that are listed."""
+    if isinstance(length, tuple) and sum(length) == size:
+        return length
     step = length if isinstance(length, int) and length > 0 else 1
     return [min(step, size - start) for start in range(0, size, step)]
 

@@ -11,6 +11,7 @@ import xarray as xr
 
 from xarray_ngff.backends._blocks import blocks
 from xarray_ngff.errors import FormatError
+from xarray_ngff.spatial.downsample import as_dask
 
 __all__ = ["storable"]
 
@@ -56,15 +57,21 @@ def storable(img: xr.DataArray, dtypes: Sequence[str], *, place: str, holder: st
         )
     for name in dtypes:
         if np.can_cast(img.dtype, name, "safe") and np.dtype(name).kind in _LIKE[img.dtype.kind]:
-            return img.astype(name)
+            return _converted(img, name)
     low, high, fitting = _range_and_fitting(img, [name for name in dtypes if _may_hold(img.dtype, np.dtype(name))])
     if fitting:
-        return img.astype(fitting[0])
+        return _converted(img, fitting[0])
     raise FormatError(
         f"{place}: {holder} holds {', '.join(dtypes)}, and none of these holds the {img.dtype} values of the image, "
         f"which range from {low} to {high}, without loss. Convert it yourself, for example with "
         f"img.clip(...).round().astype({dtypes[0]!r}), or write OME-Zarr"
     )
+
+
+def _converted(img: xr.DataArray, dtype: str) -> xr.DataArray:
+    """Image in another type, as lazy as it was: of an image that is opened lazily xarray would load all."""
+    lazy = img if img.chunks is not None or img.variable._in_memory else img.copy(data=as_dask(img))
+    return lazy.astype(dtype)
 
 
 def _may_hold(source: np.dtype[Any], target: np.dtype[Any]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +13,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-__all__ = ["FileKey", "LazyArray", "image_dataset", "take_orthogonal"]
+__all__ = ["FileKey", "LazyArray", "image_dataset", "take_orthogonal", "tree_of", "without_variables"]
 
 # For each axis of the file: an index, a slice with a positive step, or a sorted vector of indices (orthogonal).
 FileKey = tuple["int | slice | npt.NDArray[np.integer[Any]]", ...]
@@ -130,6 +130,23 @@ def image_dataset(
         dataset.encoding["source"] = source
     dataset.set_close(_nothing if close is None else close)
     return dataset
+
+
+def without_variables(dataset: xr.Dataset, names: str | Iterable[str] | None) -> xr.Dataset:
+    """Dataset without these variables, as far as it has them, that closes what the given one does."""
+    if names is None:
+        return dataset
+    kept = dataset.drop_vars([names] if isinstance(names, str) else list(names), errors="ignore")
+    kept.set_close(dataset.close)
+    return kept
+
+
+def tree_of(datasets: Mapping[str, xr.Dataset]) -> xr.DataTree:
+    """Tree of datasets by path, which closes what they close."""
+    tree = xr.DataTree.from_dict(dict(datasets))
+    for path, dataset in datasets.items():
+        tree[path].set_close(dataset.close)  # which from_dict leaves behind
+    return tree
 
 
 def _nothing() -> None:

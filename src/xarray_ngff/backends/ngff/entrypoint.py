@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
+from xarray_ngff.backends._lazy import tree_of, without_variables
+
 __all__ = ["NgffEntrypoint"]
 
 # Names that only an OME-Zarr has; a plain ".zarr" may be anything.
@@ -83,15 +85,13 @@ class NgffEntrypoint(BackendEntrypoint):
 
         root = open_store(filename_or_obj, storage_options=storage_options)
         dataset = open_image(root, (group or "").strip("/"), level=level, multiscale=multiscale)
-        return dataset.drop_vars(_names(drop_variables), errors="ignore")
+        return without_variables(dataset, drop_variables)
 
     def open_datatree(
         self, filename_or_obj: Any, *, drop_variables: str | Iterable[str] | None = None, **options: Any
     ) -> xr.DataTree:
         """Open everything below a group as a tree; see `open_groups_as_dict`."""
-        return xr.DataTree.from_dict(
-            self.open_groups_as_dict(filename_or_obj, drop_variables=drop_variables, **options)
-        )
+        return tree_of(self.open_groups_as_dict(filename_or_obj, drop_variables=drop_variables, **options))
 
     def open_groups_as_dict(
         self,
@@ -125,10 +125,7 @@ class NgffEntrypoint(BackendEntrypoint):
 
         root = open_store(filename_or_obj, storage_options=storage_options)
         found = open_tree(root, (group or "").strip("/"), multiscale=multiscale, wells=wells, fields=fields)
-        dropped = _names(drop_variables)
-        if dropped:
-            found = {path: dataset.drop_vars(dropped, errors="ignore") for path, dataset in found.items()}
-        return found
+        return {path: without_variables(dataset, drop_variables) for path, dataset in found.items()}
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Whether a path or URL has one of the names that only OME-Zarr uses."""
@@ -136,7 +133,3 @@ class NgffEntrypoint(BackendEntrypoint):
             return False
         name = os.fspath(filename_or_obj)
         return isinstance(name, str) and name.rstrip("/").lower().endswith(_SUFFIXES)
-
-
-def _names(drop_variables: str | Iterable[str] | None) -> list[str]:
-    return [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())

@@ -207,10 +207,13 @@ def open_array(root: StoreRoot, node: Node) -> zarr.Array[Any]:
     from zarr.core.sync import sync
     from zarr.storage import StorePath
 
+    from xarray_ngff.backends.ngff.whole_chunks import checking_lengths
+
     place = StorePath(root.store, joined(root.path, node.path))
     try:
         # not zarr.open_array: it would replace the store by a read-only copy of itself
-        return zarr.Array(sync(zarr.AsyncArray.open(place, zarr_format=node.zarr_format)))  # type: ignore[arg-type]
+        array = sync(zarr.AsyncArray.open(place, zarr_format=node.zarr_format))  # type: ignore[arg-type]
+        return zarr.Array(checking_lengths(array))
     except Exception as error:
         raise FormatError(f"{root.name}: zarr cannot open the array {node.path!r}: {error}") from error
 

@@ -118,7 +118,8 @@ def _local_root(path: Path) -> StoreRoot:
     from zarr.storage import LocalStore
 
     if path.is_dir():
-        return StoreRoot(sync(LocalStore.open(path, read_only=True)), "", str(path))
+        # absolute, for reads after a change of the working folder
+        return StoreRoot(sync(LocalStore.open(path.absolute(), read_only=True)), "", str(path))
     if path.is_file():
         if path.name in METADATA_KEYS:
             raise FormatError(f"{path} is one document of a Zarr: give its folder, {str(path.parent)!r}")

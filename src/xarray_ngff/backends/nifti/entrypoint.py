@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
+from xarray_ngff.backends._lazy import without_variables
+
 __all__ = ["NiftiEntrypoint"]
 
 
@@ -66,13 +68,7 @@ class NiftiEntrypoint(BackendEntrypoint):
         """
         from xarray_ngff.backends.nifti.reader import open_nifti
 
-        dataset = open_nifti(filename_or_obj, mask_and_scale=mask_and_scale)
-        if drop_variables is None:
-            return dataset
-        dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables
-        kept = dataset.drop_vars(dropped, errors="ignore")
-        kept.set_close(dataset.close)
-        return kept
+        return without_variables(open_nifti(filename_or_obj, mask_and_scale=mask_and_scale), drop_variables)
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Whether a path ends like a NIfTI file; a header that other formats use too must have NIfTI's magic."""
