@@ -1,0 +1,1 @@
+"""OME-TIFF, ImageJ and other TIFF files: the ``ome-tiff`` engine, stacks of files, and their writers."""
