@@ -8,8 +8,8 @@ import pytest
 import xarray_ngff
 
 HEAVY = {
-    "aiohttp", "dask", "distributed", "fsspec", "h5netcdf", "h5py", "matplotlib", "netCDF4", "nibabel", "numcodecs",
-    "ome_zarr", "pint", "scipy", "skimage", "tifffile", "tqdm", "zarr",
+    "aiohttp", "dask", "distributed", "fsspec", "h5netcdf", "h5py", "hdf5plugin", "imagecodecs", "matplotlib",
+    "netCDF4", "nibabel", "numcodecs", "ome_zarr", "pint", "scipy", "skimage", "tifffile", "tqdm", "zarr",
 }  # fmt: skip
 
 
@@ -51,3 +51,8 @@ def test_public_names_are_there():
     assert sorted(xarray_ngff.__all__) == xarray_ngff.__all__
     for name in xarray_ngff.__all__:
         assert getattr(xarray_ngff, name) is not None
+
+
+def test_names_that_load_late_show_up_and_others_do_not():
+    assert set(xarray_ngff.__all__) < set(dir(xarray_ngff))
+    assert not hasattr(xarray_ngff, "open_stack")

@@ -283,3 +283,113 @@ class NgffDataArrayAccessor:
         from xarray_ngff.backends.nifti.writer import write_nifti
 
         write_nifti(self._obj, path, version=version, overwrite=overwrite)
+
+    def to_ome_tiff(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        levels: int | None = None,
+        tile: int | tuple[int, int] = (512, 512),
+        compression: str | None = "zlib",
+        method: str | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Write the image as a tiled, pyramidal OME-TIFF; see `xarray_ngff.backends.ome_tiff.writer.write_ome_tiff`.
+
+        Parameters
+        ----------
+        path
+            ``.ome.tif``, ``.ome.tiff`` or another suffix of TIFF.
+        levels
+            Number of levels, counting level 0. Default: until y and x are at most 256; only these shrink.
+        tile
+            Height and width of a tile, multiples of 16, or one number for both.
+        compression
+            ``"zlib"``, another codec without loss, or None.
+        method
+            How levels are made: mean (default for images), mode (for labels), nearest, min, max or median.
+        overwrite
+            Whether an existing file may be replaced.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xarray_ngff import as_image
+        >>> img = as_image(np.zeros((4, 500, 600), "uint16"), spacing=(2, 0.5, 0.5), units="um")
+        >>> img.ngff.to_ome_tiff("cells.ome.tif")
+        >>> xr.open_dataarray("cells.ome.tif", engine="ome-tiff", level=1).ngff.spacing
+        {'z': 2.0, 'y': 1.0, 'x': 1.0}
+        """
+        from xarray_ngff.backends.ome_tiff.writer import write_ome_tiff
+
+        write_ome_tiff(
+            self._obj,
+            path,
+            levels=levels,
+            tile=tile,
+            compression=compression,
+            method=method,
+            overwrite=overwrite,
+        )
+
+    def to_tiff_stack(
+        self, pattern: str, *, dtype: npt.DTypeLike | None = None, rescale: bool = False, overwrite: bool = False
+    ) -> None:
+        """Write one TIFF file for each plane; see `xarray_ngff.backends.ome_tiff.plane_files.write_tiff_stack`.
+
+        Parameters
+        ----------
+        pattern
+            Path with a field for the index along each of z, c and t that the image has more than one of.
+        dtype
+            Type of the numbers in the files; values are clipped to its range.
+        rescale
+            Whether the smallest and largest value of the image are mapped to the ends of that range.
+        overwrite
+            Whether existing files may be replaced.
+
+        Examples
+        --------
+        >>> import numpy as np, xarray_ngff
+        >>> img = xarray_ngff.as_image(np.ones((3, 40, 50), "uint16"), spacing=(2, 0.5, 0.5), units="um")
+        >>> img.ngff.to_tiff_stack("plane{z:03d}.tif", dtype="uint8")
+        >>> xarray_ngff.open_tiff_stack("plane*.tif").ngff.spacing
+        {'z': 2.0, 'y': 0.5, 'x': 0.5}
+        """
+        from xarray_ngff.backends.ome_tiff.plane_files import write_tiff_stack
+
+        write_tiff_stack(self._obj, pattern, dtype=dtype, rescale=rescale, overwrite=overwrite)
+
+    def to_imaris(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        levels: int | None = None,
+        compression: str | None = "gzip",
+        overwrite: bool = False,
+    ) -> None:
+        """Write the image as Imaris 5.5 with a pyramid; see `xarray_ngff.backends.imaris.writer.write_imaris`.
+
+        Parameters
+        ----------
+        path
+            Ends with ``.ims``.
+        levels
+            Number of levels, counting level 0. Default: as Imaris does.
+        compression
+            ``"gzip"``, ``"lz4"`` (extra ``imaris``) or None.
+        overwrite
+            Whether an existing file may be replaced.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xarray_ngff import as_image
+        >>> img = as_image(np.zeros((4, 50, 60), "uint16"), spacing=(2, 0.5, 0.5), origin=(10, 0, 0), units="um")
+        >>> img.ngff.to_imaris("cells.ims")
+        >>> xr.open_dataarray("cells.ims", engine="imaris").ngff.origin
+        {'t': 0.0, 'z': 10.0, 'y': 0.0, 'x': 0.0}
+        """
+        from xarray_ngff.backends.imaris.writer import write_imaris
+
+        write_imaris(self._obj, path, levels=levels, compression=compression, overwrite=overwrite)
