@@ -33,7 +33,7 @@ def test_a_folder(tmp_path):
 
 @pytest.mark.parametrize("given", [b"a.ims", 3, io.BytesIO(b"data")], ids=["bytes", "number", "stream"])
 def test_no_path(given):
-    with pytest.raises(FormatError, match=r"read by path, but .* was given"):
+    with pytest.raises(FormatError, match=r"read and written by path, but .* was given"):
         ImarisEntrypoint().open_dataset(given)
 
 

@@ -138,7 +138,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 @pytest.mark.parametrize("given", ["https://example.org/a.tif", 7, b"a.tif"])
 def test_what_is_no_path(given):
-    with pytest.raises(FormatError, match=r"is a URL|are read by path"):
+    with pytest.raises(FormatError, match=r"is a URL|are read and written by path"):
         OmeTiffEntrypoint().open_dataset(given)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from xarray_ngff.backends.ome_tiff.files import check_directories, tiff_path
+from xarray_ngff.backends._local_path import existing_file
+from xarray_ngff.backends.ome_tiff.files import check_directories
 from xarray_ngff.backends.ome_tiff.images import open_image
 from xarray_ngff.errors import FormatError, MissingFileError
 
@@ -40,15 +41,17 @@ def test_what_is_no_tiff_is_named(tmp_path, content, message):
 
 
 def test_a_folder_is_named(tmp_path):
-    with pytest.raises(FormatError, match="is a folder, expected a TIFF file"):
-        tiff_path(tmp_path)
+    with pytest.raises(FormatError, match="is not a file, and TIFF images are files"):
+        existing_file(tmp_path, holder="TIFF")
 
 
 def test_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert tiff_path(str(pages(tmp_path / "a.tif")).replace(str(tmp_path), "~")) == tmp_path / "a.tif"
+    assert (
+        existing_file(str(pages(tmp_path / "a.tif")).replace(str(tmp_path), "~"), holder="TIFF") == tmp_path / "a.tif"
+    )
     with pytest.raises(MissingFileError, match=r"b\.tif does not exist"):
-        tiff_path("~/b.tif")
+        existing_file("~/b.tif", holder="TIFF")
 
 
 @pytest.mark.parametrize("options", [{}, {"bigtiff": True}, {"byteorder": ">"}], ids=["classic", "big", "big-endian"])

@@ -82,7 +82,7 @@ def test_lists_keep_their_order(touch, tmp_path):
         ("q*.tif", "z", MissingFileError, "no file matches 'q*.tif'. Check"),
         ("gone/*.tif", "z", MissingFileError, "no file matches 'gone/*.tif', as there is no folder gone. Check"),
         ("", "z", MissingFileError, "no file matches ''"),
-        (["."], "z", FormatError, "is a folder, expected a TIFF file"),
+        (["."], "z", FormatError, "is not a file, and TIFF images are files"),
     ],
 )
 def test_what_is_no_stack(paths, dim, kind, said, touch, tmp_path, monkeypatch):

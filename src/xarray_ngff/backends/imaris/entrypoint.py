@@ -10,6 +10,7 @@ import xarray as xr
 from xarray.backends import BackendEntrypoint
 
 from xarray_ngff.backends._lazy import tree_of, without_variables
+from xarray_ngff.backends._local_path import is_local_name
 
 __all__ = ["ImarisEntrypoint"]
 
@@ -94,7 +95,4 @@ class ImarisEntrypoint(BackendEntrypoint):
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Whether a path ends with ``.ims``; nothing is read."""
-        if not isinstance(filename_or_obj, (str, os.PathLike)):
-            return False
-        name = os.fspath(filename_or_obj)
-        return isinstance(name, str) and "://" not in name and name.lower().endswith(".ims")
+        return is_local_name(filename_or_obj, (".ims",))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Manager",
     "check_filters",
-    "checked_path",
     "file_manager",
     "group_at",
     "item_name",
@@ -32,35 +30,6 @@ Manager = CachingFileManager[Any]
 
 _WHOLE = "Get a whole copy"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-
-
-def checked_path(given: object) -> str:
-    """Absolute path of the file that a user names.
-
-    Raises
-    ------
-    FormatError
-        Where it is no path on this machine.
-    MissingFileError
-        Where there is no such file.
-    """
-    if not isinstance(given, (str, os.PathLike)) or isinstance(os.fspath(given), bytes):
-        raise FormatError(
-            f"Imaris files are read by path, but {type(given).__name__} was given: {given!r}. Save it to a file and "
-            "give its name"
-        )
-    text = str(os.fspath(given))
-    if "://" in text:
-        raise FormatError(
-            f"{text} is a URL, and Imaris files are read on this machine alone. Copy it first, for example with "
-            "fsspec.filesystem(...).get(url, path)"
-        )
-    path = Path(text).expanduser().absolute()
-    if not path.exists():
-        raise MissingFileError(f"{path} does not exist")
-    if not path.is_file():
-        raise FormatError(f"{path} is not a file, and an Imaris image is one file (.ims)")
-    return str(path)
 
 
 def open_hdf5(path: str, mode: str = "r") -> h5py.File:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from xarray_ngff.backends._lazy import image_dataset
+from xarray_ngff.backends._local_path import existing_file
 from xarray_ngff.backends.imaris.array import ImarisArray, preferred_chunks
 from xarray_ngff.backends.imaris.display import read_channels
 from xarray_ngff.backends.imaris.extents import read_extents, spatial_coordinates
-from xarray_ngff.backends.imaris.files import Manager, checked_path, file_manager, opened
+from xarray_ngff.backends.imaris.files import Manager, file_manager, opened
 from xarray_ngff.backends.imaris.levels import checked_level, level_count, read_level
 from xarray_ngff.backends.imaris.times import read_times, time_coordinate
 from xarray_ngff.channels import channel_coordinates
@@ -31,7 +32,7 @@ _SHOWN = 8
 
 def open_image(given: object, *, level: int) -> xr.Dataset:
     """Dataset of one level; see `ImarisEntrypoint.open_dataset`."""
-    path = checked_path(given)
+    path = str(existing_file(given, holder="Imaris"))
     manager = file_manager(path)
     try:
         with opened(manager, path) as file:
@@ -44,7 +45,7 @@ def open_image(given: object, *, level: int) -> xr.Dataset:
 
 def open_levels(given: object) -> list[xr.Dataset]:
     """Datasets of all levels, the finest first."""
-    path = checked_path(given)
+    path = str(existing_file(given, holder="Imaris"))
     manager = file_manager(path)
     try:
         with opened(manager, path) as file:

@@ -19,6 +19,7 @@ from xarray.backends.locks import HDF5_LOCK
 from xarray_ngff import geometry
 from xarray_ngff.backends._atomic import replacing_file, scratch_file
 from xarray_ngff.backends._dtypes import storable
+from xarray_ngff.backends._local_path import local_path
 from xarray_ngff.backends._plain_grid import plain_grid
 from xarray_ngff.backends.imaris.compression import Compression, compression_named
 from xarray_ngff.backends.imaris.dataset_info import (
@@ -148,14 +149,14 @@ def write_imaris(
     ...         file["DataSet/ResolutionLevel 0/TimePoint 0/Channel 0/Data"].chunks
     (4, 64, 64)
     """
-    place = os.fspath(path)
+    place = str(local_path(path, holder=_HOLDER))
     if Path(place).suffix.lower() != _SUFFIX:
         raise FormatError(
             f"{place} does not end with {_SUFFIX}, so no reader would take it for an Imaris file: rename it"
         )
     _check_dims(img, place)
     packing = compression_named(compression)
-    with replacing_file(path, overwrite=overwrite) as temporary:
+    with replacing_file(place, overwrite=overwrite) as temporary:
         plain = plain_grid(img, place=place, holder=_HOLDER)
         box, no_unit = box_of(plain)
         times, no_time = time_texts(plain)

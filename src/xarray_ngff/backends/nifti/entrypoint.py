@@ -10,6 +10,7 @@ import xarray as xr
 from xarray.backends import BackendEntrypoint
 
 from xarray_ngff.backends._lazy import without_variables
+from xarray_ngff.backends._local_path import is_local_name
 
 __all__ = ["NiftiEntrypoint"]
 
@@ -72,15 +73,10 @@ class NiftiEntrypoint(BackendEntrypoint):
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Whether a path ends like a NIfTI file; a header that other formats use too must have NIfTI's magic."""
-        if not isinstance(filename_or_obj, (str, os.PathLike)):
-            return False
-        name = os.fspath(filename_or_obj)
-        if not isinstance(name, str) or "://" in name:
-            return False
-        if name.lower().endswith((".nii", ".nii.gz")):
+        if is_local_name(filename_or_obj, (".nii", ".nii.gz")):
             return True
-        if not name.lower().endswith((".hdr", ".img")):
+        if not is_local_name(filename_or_obj, (".hdr", ".img")):
             return False
         from xarray_ngff.backends.nifti.header import has_nifti_magic
 
-        return has_nifti_magic(name)
+        return has_nifti_magic(os.fspath(filename_or_obj))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from xarray_ngff.backends._local_path import local_path
 from xarray_ngff.errors import FormatError
 
 __all__ = ["SUFFIXES", "FileNames", "file_names", "nifti_suffix"]
@@ -58,21 +58,10 @@ def file_names(path: object) -> FileNames:
     FormatError
         Where it is not a path on this machine, or its suffix is none that NIfTI has.
     """
-    if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
-        raise FormatError(
-            f"NIfTI files are read and written by path, but {type(path).__name__} was given: {path!r}. Save it to a "
-            "file and give its name"
-        )
-    text = str(os.fspath(path))
-    if "://" in text:
-        raise FormatError(
-            f"{text} is a URL, and NIfTI files are read and written on this machine alone. Copy it first, for example "
-            "with fsspec.filesystem(...).get(url, path)"
-        )
-    suffix = nifti_suffix(text)
+    own = local_path(path, holder="NIfTI")
+    suffix = nifti_suffix(own.name)
     if suffix is None:
-        raise FormatError(f"{text}: a NIfTI file ends with one of {', '.join(SUFFIXES)}. Rename it")
-    own = Path(text).expanduser().absolute()
+        raise FormatError(f"{own}: a NIfTI file ends with one of {', '.join(SUFFIXES)}. Rename it")
     partner = _PARTNERS.get(suffix.lower())
     if partner is None:
         return FileNames(own, own, suffix.lower().endswith(".gz"))

@@ -10,7 +10,8 @@ import xarray as xr
 from xarray.backends import BackendEntrypoint
 
 from xarray_ngff.backends._lazy import tree_of, without_variables
-from xarray_ngff.backends.ome_tiff.files import has_tiff_suffix
+from xarray_ngff.backends._local_path import is_local_name
+from xarray_ngff.backends.ome_tiff.files import SUFFIXES
 
 __all__ = ["OmeTiffEntrypoint"]
 
@@ -117,4 +118,4 @@ class OmeTiffEntrypoint(BackendEntrypoint):
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Whether the path of a file on this machine ends like a TIFF file's."""
-        return has_tiff_suffix(filename_or_obj)
+        return is_local_name(filename_or_obj, SUFFIXES)

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from xarray_ngff.errors import FormatError, MissingFileError, NgffError
 
-__all__ = ["SUFFIXES", "check_directories", "has_tiff_suffix", "tiff_errors", "tiff_path"]
+__all__ = ["SUFFIXES", "check_directories", "tiff_errors"]
 
 #: What the name of a file that this engine reads ends with, in lower case.
 SUFFIXES = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.tf2", ".ome.tf8", ".tif", ".tiff", ".btf", ".lsm", ".stk")
@@ -25,49 +25,6 @@ _MOST_TAGS = 4096
 _NEEDED_TAGS = frozenset((270, 273, 279, 324, 325, 330, 50838, 50839))
 # Bytes of one value by the type of a tag.
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-
-
-def has_tiff_suffix(path: object) -> bool:
-    """Whether it is the path of a file on this machine whose name ends like a TIFF file's.
-
-    Examples
-    --------
-    >>> has_tiff_suffix("cells.OME.TIFF"), has_tiff_suffix("https://example.org/a.tif"), has_tiff_suffix("a.png")
-    (True, False, False)
-    """
-    if not isinstance(path, (str, os.PathLike)):
-        return False
-    name = os.fspath(path)
-    return isinstance(name, str) and "://" not in name and name.lower().endswith(SUFFIXES)
-
-
-def tiff_path(path: object) -> Path:
-    """Absolute path of an existing TIFF file.
-
-    Raises
-    ------
-    FormatError
-        Where it is not a path on this machine.
-    MissingFileError
-        Where there is no such file.
-    """
-    if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
-        raise FormatError(
-            f"TIFF files are read by path, but {type(path).__name__} was given: {path!r}. Save it to a file and give "
-            "its name"
-        )
-    text = str(os.fspath(path))
-    if "://" in text:
-        raise FormatError(
-            f"{text} is a URL, and TIFF files are read on this machine alone. Copy it first, for example with "
-            "fsspec.filesystem(...).get(url, path)"
-        )
-    own = Path(text).expanduser().absolute()
-    if own.is_dir():
-        raise FormatError(f"{own} is a folder, expected a TIFF file. Name a file in it")
-    if not own.exists():
-        raise MissingFileError(f"{own} does not exist. Check the path")
-    return own
 
 
 @contextmanager

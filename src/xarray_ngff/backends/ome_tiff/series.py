@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xarray_ngff.backends._local_path import existing_file
 from xarray_ngff.backends.ome_tiff.description import Description
-from xarray_ngff.backends.ome_tiff.files import check_directories, tiff_errors, tiff_path
+from xarray_ngff.backends.ome_tiff.files import check_directories, tiff_errors
 from xarray_ngff.backends.ome_tiff.imagej import imagej_description
 from xarray_ngff.backends.ome_tiff.microscopes import microscope_description
 from xarray_ngff.backends.ome_tiff.ome_files import OmeDocument, check_planes, looks_like_ome, ome_document
@@ -116,7 +117,7 @@ def opened_series(path: object) -> Iterator[SeriesFile]:
     """
     from tifffile import TiffFile
 
-    own = tiff_path(path)
+    own = existing_file(path, holder="TIFF")
     check_directories(own)
     with tiff_errors(own):
         tif = TiffFile(own)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xarray_ngff.backends.ome_tiff.files import tiff_path
+from xarray_ngff.backends._local_path import existing_file
 from xarray_ngff.backends.ome_tiff.plane_names import STACK_DIMS
 from xarray_ngff.errors import FormatError, GeometryError, MissingFileError
 
@@ -76,7 +76,7 @@ def stack_files(paths: Any, *, dim: str) -> StackFiles:
         raise GeometryError("paths is an empty list: name at least one file")
     rows = [entry for entry in entries if isinstance(entry, Iterable) and not isinstance(entry, (str, bytes))]
     if not rows:
-        return StackFiles((dim,), (len(entries),), tuple(map(tiff_path, entries)))
+        return StackFiles((dim,), (len(entries),), tuple(existing_file(entry, holder="TIFF") for entry in entries))
     if len(rows) < len(entries):
         raise GeometryError(
             "paths mixes files and lists of files: give one list of files, or one list of files for each channel"
@@ -96,7 +96,7 @@ def _nested(rows: Sequence[Sequence[Any]], dim: str) -> StackFiles:
             f"paths has lists of {', '.join(map(str, counts))} files along {dim}: each channel needs the same number "
             "of files, one at least"
         )
-    paths = [tiff_path(path) for row in rows for path in row]
+    paths = [existing_file(path, holder="TIFF") for row in rows for path in row]
     return StackFiles(("c", dim), (len(rows), counts[0]), tuple(paths))
 
 

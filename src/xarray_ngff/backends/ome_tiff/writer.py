@@ -14,6 +14,7 @@ import xarray as xr
 
 from xarray_ngff.backends._atomic import checked_target, replacing_file, scratch_file
 from xarray_ngff.backends._dtypes import storable
+from xarray_ngff.backends._local_path import local_path
 from xarray_ngff.backends._plain_grid import plain_grid
 from xarray_ngff.backends.ome_tiff.ome_units import with_ome_units
 from xarray_ngff.backends.ome_tiff.pyramid_tiles import STEP, spool_pyramid
@@ -121,9 +122,9 @@ def write_ome_tiff(
     ...         [level.shape for level in file.series[0].levels]
     [(4, 500, 600), (4, 250, 300), (4, 125, 150)]
     """
-    place = os.fspath(path)
+    place = str(local_path(path, holder=_HOLDER))
     name = _image_name(place)
-    target = checked_target(path, overwrite=overwrite)
+    target = checked_target(place, overwrite=overwrite)
     _check_dims(img, place=place)
     grids = _tile_grids(img, _checked_tile(tile, place=place), levels)
     chosen = checked_method(img, method)
