@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xarray_ngff import geometry
-from xarray_ngff.backends.nifti.reader import NiftiArray
+from xarray_ngff.backends.nifti import reader
 from xarray_ngff.errors import FormatError, NgffWarning
 
 TYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8", "c8", "c16"]
@@ -281,10 +281,10 @@ def test_a_file_that_is_gone_or_shrank(save, opened):
 def test_trouble_of_the_disk_is_not_called_corruption(save, opened, monkeypatch):
     image = opened(save(numbers((4, 4, 4), "i2"), name="image.nii.gz"))
 
-    def broken(self, position, count):
+    def broken(stream, position, count):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(NiftiArray, "_bytes_at", broken)
+    monkeypatch.setattr(reader, "_bytes_at", broken)
     with pytest.raises(OSError, match="Input/output error"):
         image.load()
 
@@ -301,8 +301,8 @@ def test_a_corrupt_stream(save, opened):
 def test_a_selection_reads_only_what_it_needs(save, opened, monkeypatch):
     image = opened(save(numbers((50, 40, 30), "i2"), name="image.nii.gz"))
     read = []
-    original = NiftiArray._bytes_at
-    monkeypatch.setattr(NiftiArray, "_bytes_at", lambda self, at, n: read.append((at, n)) or original(self, at, n))
+    original = reader._bytes_at
+    monkeypatch.setattr(reader, "_bytes_at", lambda stream, at, n: read.append((at, n)) or original(stream, at, n))
     image.isel(z=slice(3, 5)).load()
     assert read == [(352 + 3 * 50 * 40 * 2, 2 * 50 * 40 * 2)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import math
 import threading
@@ -240,7 +241,12 @@ class NiftiArray(LazyArray):
         if found.size:
             with self._lock:
                 try:
-                    self._fill(found, wanted)
+                    # a pass over most of the file needs no index, without which it is twice as fast
+                    if 2 * found.nbytes > self._data_end - self.offset:
+                        with gzip.open(self.path) as stream:
+                            self._fill(found, wanted, stream)
+                    else:
+                        self._fill(found, wanted, self._kept_stream())
                 except (EOFError, zlib.error, ValueError, OSError) as error:
                     self.close()
                     if isinstance(error, OSError) and error.errno is not None:
@@ -250,7 +256,15 @@ class NiftiArray(LazyArray):
             found, tuple(slice(None) if isinstance(part, (slice, np.ndarray)) else 0 for part in key)
         )
 
-    def _fill(self, found: npt.NDArray[Any], wanted: Sequence[npt.NDArray[np.intp]]) -> None:
+    def _kept_stream(self) -> Any:
+        """Stream that stays open for the next read, with an index for going back where indexed_gzip is installed."""
+        if self._stream is None:
+            from nibabel.openers import ImageOpener
+
+            self._stream = ImageOpener(self.path)
+        return self._stream
+
+    def _fill(self, found: npt.NDArray[Any], wanted: Sequence[npt.NDArray[np.intp]], stream: Any) -> None:
         """Read the pieces that hold the wanted voxels, in the order of the file."""
         # the fastest axes are taken whole as long as they fit in a piece, the next one in spans, the others one by one
         split, unit = 0, self.stored_dtype.itemsize
@@ -259,6 +273,7 @@ class NiftiArray(LazyArray):
             split += 1
         inner = self.file_shape[:split]
         strides = np.cumprod([unit, *self.file_shape[split:-1]], dtype=object)
+        within = [_as_slice(indices) for indices in wanted[:split]]
         outer = [list(enumerate(indices)) for indices in wanted[split + 1 :]]
         for combination in itertools.product(*reversed(outer)):
             places = combination[::-1]
@@ -266,30 +281,13 @@ class NiftiArray(LazyArray):
             for part in _spans(wanted[split], max(1, _PIECE // unit)):
                 span = wanted[split][part]
                 low, high = int(span[0]), int(span[-1]) + 1
-                raw = self._bytes_at(base + low * unit, (high - low) * unit)
+                raw = _bytes_at(stream, base + low * unit, (high - low) * unit)
                 piece = np.frombuffer(raw, self.stored_dtype).reshape((*inner, high - low), order="F")
                 target = found[(..., part, *(position for position, _ in places))]
-                target[...] = take_orthogonal(piece, (*wanted[:split], span - low))
-
-    def _bytes_at(self, position: int, count: int) -> bytes:
-        if self._stream is None:
-            from nibabel.openers import ImageOpener
-
-            self._stream = ImageOpener(self.path)
-        self._stream.seek(position)
-        parts = []
-        while count > 0:
-            part = self._stream.read(count)
-            if not part:
-                raise EOFError("the stream ends early")
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
+                target[...] = take_orthogonal(piece, (*within, _as_slice(span - low)))
 
     def _bytes_found(self) -> int:
         """Bytes that can be had from the stream before it ends or breaks."""
-        import gzip
-
         found = 0
         try:
             with gzip.open(self.path) as stream:
@@ -298,6 +296,24 @@ class NiftiArray(LazyArray):
         except (EOFError, OSError, zlib.error):
             return found
         return found
+
+
+def _bytes_at(stream: Any, position: int, count: int) -> bytes:
+    stream.seek(position)
+    parts = []
+    while count > 0:
+        part = stream.read(count)
+        if not part:
+            raise EOFError("the stream ends early")
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def _as_slice(indices: npt.NDArray[np.intp]) -> slice | npt.NDArray[np.intp]:
+    """Sorted indices as a slice where none is left out, which is selected without a copy."""
+    first, last = int(indices[0]), int(indices[-1])
+    return slice(first, last + 1) if last - first == len(indices) - 1 else indices
 
 
 def _indices(part: int | slice | npt.NDArray[Any], length: int) -> npt.NDArray[np.intp]:
