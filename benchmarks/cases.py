@@ -3,46 +3,23 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks import converting, opening, reading
+from benchmarks.case import Case, Run, nothing
+from benchmarks.formats import warmed, warmed_writer, write_small
+from benchmarks.volumes import CHUNKS, SHAPE, codec, fresh, volume
 from xarray_ngff.pyramid.stream import regions
-
-Run = Callable[[], object]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A contestant is called with the folder of the data, imports what it needs, and gives back what to time."""
-
-    title: str
-    prepare: Callable[[Path], None]
-    contestants: dict[str, Callable[[Path], Run]]
-
 
 # -- pyramids ---------------------------------------------------------------------------------------------------------
 
-SHAPE, CHUNKS = (512, 1024, 512), (128, 128, 128)
 FACTORS = [2, 4, 8]
-
-
-def volume() -> np.ndarray[Any, np.dtype[np.uint16]]:
-    """512 MiB of uint16: a smooth background, blobs, and noise, as a light-sheet microscope gives."""
-    rng = np.random.default_rng(0)
-    z, y, x = (np.linspace(0, 6, size, dtype=np.float32) for size in SHAPE)
-    image = np.empty(SHAPE, dtype=np.uint16)
-    for index in range(SHAPE[0]):
-        plane = 400 + 200 * np.sin(z[index]) * np.sin(y)[:, None] * np.sin(x)
-        plane += 1500 * (np.sin(9 * y)[:, None] * np.sin(9 * x) * np.sin(9 * z[index])) ** 8
-        image[index] = plane + rng.integers(0, 40, SHAPE[1:], dtype=np.uint16)
-    return image
 
 
 def prepare_volume(folder: Path) -> None:
@@ -52,22 +29,10 @@ def prepare_volume(folder: Path) -> None:
     array[...] = volume()
 
 
-def codec() -> Any:
-    from zarr.codecs import BloscCodec
-
-    return BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
-
-
 def source(folder: Path) -> Any:
     import dask.array
 
     return dask.array.from_zarr(folder / "source.zarr")
-
-
-def fresh(folder: Path) -> str:
-    target = folder / "target.ome.zarr"
-    shutil.rmtree(target, ignore_errors=True)
-    return str(target)
 
 
 def codec_alone(folder: Path) -> Run:
@@ -250,6 +215,7 @@ def ours_plate_default(folder: Path) -> Run:
 def prepare_nifti(folder: Path) -> None:
     import nibabel
 
+    write_small(folder)
     image = nibabel.Nifti1Image(volume().T, np.diag([0.5, 0.5, 1, 1]))
     nibabel.save(image, folder / "scan.nii")
 
@@ -279,11 +245,10 @@ def ours_nifti_pyramid(folder: Path) -> Run:
 
 
 def _ours_nifti(folder: Path, *, levels: int) -> Run:
-    import ome_zarr.writer  # noqa: F401
     import xarray as xr
 
-    import xarray_ngff  # noqa: F401
-
+    warmed(folder, "nifti")
+    warmed_writer(folder, "ngff")
     target = fresh(folder)
     return lambda: xr.open_dataarray(folder / "scan.nii", engine="nifti").ngff.to_ome_zarr(
         target, levels=levels, chunks=CHUNKS
@@ -296,10 +261,6 @@ def _ours_nifti(folder: Path, *, levels: int) -> Run:
 def import_of(module: str) -> Callable[[Path], Run]:
     """Start Python and import a module, in a process of its own."""
     return lambda folder: lambda: subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
-
-
-def nothing(folder: Path) -> None:
-    pass
 
 
 CASES = {
@@ -339,4 +300,7 @@ CASES = {
     "import": Case(
         "import, in a new process", nothing, {"xarray": import_of("xarray"), "xarray-ngff": import_of("xarray_ngff")}
     ),
+    "read": reading.CASE,
+    "open": opening.CASE,
+    "convert": converting.CASE,
 }
