@@ -16,16 +16,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xarray_ngff.pyramid import stream
-from xarray_ngff.pyramid.kernels import block_reduce
-from xarray_ngff.pyramid.stream import block_shape, compute, reduce_chunk, reducing_tasks, regions, storing_tasks
+from xarray_ngff.pyramid.kernels import METHODS, block_reduce
+from xarray_ngff.pyramid.passes import Pass, plan_passes
+from xarray_ngff.pyramid.plan import plan_levels
+from xarray_ngff.pyramid.stream import block_shape, compute, reduce_block, reducing_tasks, regions, storing_tasks
 
 
 class Recorder:
     """Array that remembers the regions that were written and read."""
 
-    def __init__(self, array):
+    shards = None
+
+    def __init__(self, array, chunks):
         self.array, self.written, self.read = array, [], []
-        self.shape, self.dtype = array.shape, array.dtype
+        self.shape, self.dtype, self.chunks = array.shape, array.dtype, tuple(chunks)
 
     def __setitem__(self, region, values):
         self.written.append(region)
@@ -91,6 +95,31 @@ class TestRegions:
         assert (count == 1).all()
 
 
+def whole(chunks, levels=(0,), parents=(None,), steps=None, source=None):
+    """Pass whose blocks are whole chunks of its first level."""
+    ones = (1,) * len(chunks)
+    return Pass(source, tuple(levels), tuple(parents), tuple(steps or [ones]), tuple(chunks))
+
+
+@st.composite
+def pyramids(draw):
+    """Shape, a plan of levels with factors by axis, and chunks for each of them."""
+    shape = tuple(draw(st.lists(st.integers(1, 13), min_size=1, max_size=3)))
+    dims = ("z", "y", "x")[-len(shape) :]
+    grown, factors = dict.fromkeys(dims, 1), []
+    for _ in range(draw(st.integers(0, 3))):
+        grown = {dim: factor * draw(st.sampled_from([1, 2, 2, 3])) for dim, factor in grown.items()}
+        clamped = {dim: min(factor, n) for (dim, factor), n in zip(grown.items(), shape, strict=True)}
+        if not factors or clamped != factors[-1]:
+            factors.append(clamped)
+    factors = [each for each in factors if set(each.values()) != {1}]
+    sizes = dict(zip(dims, shape, strict=True))
+    plan = plan_levels(sizes, dict.fromkeys(dims, 1.0), factors=factors)
+    shapes = [tuple(level.sizes.values()) for level in plan]
+    chunks = [tuple(draw(st.integers(1, n)) for n in each) for each in shapes]
+    return plan, dims, shapes, chunks
+
+
 class TestStoring:
     @given(shape=shapes, data=st.data())
     @settings(deadline=None, max_examples=60)
@@ -98,25 +127,25 @@ class TestStoring:
         """Whatever the chunks of the source are."""
         array = np.arange(math.prod(shape)).reshape(shape)
         source = da.from_array(array, chunks=tuple(data.draw(split(n)) for n in shape))
-        chunks = [data.draw(st.integers(1, n)) for n in shape]
-        target = Recorder(np.full(shape, -1))
-        dask.compute(storing_tasks(source, target, chunks), scheduler="synchronous")
+        chunks = tuple(data.draw(st.integers(1, n)) for n in shape)
+        target = Recorder(np.full(shape, -1), chunks)
+        dask.compute(storing_tasks(source, [target], whole(chunks), "mean"), scheduler="synchronous")
         np.testing.assert_array_equal(target.array, array)
         touched = Counter(number for region in target.written for number in chunk_numbers(region, chunks))
         assert set(touched.values()) == {1}
         assert len(touched) == math.prod(-(-n // c) for n, c in zip(shape, chunks, strict=True))
 
-    def test_a_delayed_target_is_made_once(self):
+    def test_delayed_targets_are_made_once(self):
         made = []
 
         def make():
-            made.append(Recorder(np.zeros((6, 6))))
+            made.append([Recorder(np.zeros((6, 6)), (2, 2))])
             return made[-1]
 
-        tasks = storing_tasks(da.ones((6, 6), chunks=2), delayed(make, pure=False)(), (2, 2))
+        tasks = storing_tasks(da.ones((6, 6), chunks=2), delayed(make, pure=False)(), whole((2, 2)), "mean")
         dask.compute(tasks, scheduler="synchronous")
         assert len(made) == 1
-        assert (made[0].array == 1).all()
+        assert (made[0][0].array == 1).all()
 
     def test_every_source_chunk_is_computed_once(self):
         """Chunks of the source that straddle those of the target, too."""
@@ -131,45 +160,63 @@ class TestStoring:
         source = da.map_blocks(
             lambda block_info: block(block_info), chunks=((5, 5, 5), (7, 7)), dtype=float, meta=np.empty((0, 0))
         )
-        target = Recorder(np.zeros((15, 14)))
-        dask.compute(storing_tasks(source, target, (4, 4)))
+        target = Recorder(np.zeros((15, 14)), (4, 4))
+        dask.compute(storing_tasks(source, [target], whole((4, 4)), "mean"))
         assert (target.array == 1).all()
         assert set(computed.values()) == {1}
         assert len(computed) == 6
 
 
-class TestReducing:
-    @given(shape=shapes, data=st.data(), method=st.sampled_from(["mean", "nearest", "mode", "min", "max", "median"]))
-    @settings(deadline=None, max_examples=80)
-    def test_in_parts_as_at_once(self, shape, data, method):
-        factors = [data.draw(st.integers(1, 4)) for _ in shape]
-        array = np.random.default_rng(data.draw(st.integers(0, 99))).integers(0, 50, shape).astype("u1")
-        whole = block_reduce(array, factors, method)
-        chunks = [data.draw(st.integers(1, n)) for n in whole.shape]
-        limit = data.draw(st.sampled_from([1, 8, 64, 2**25]))
-        source, target = Recorder(array), Recorder(np.zeros(whole.shape, "u1"))
+class TestPasses:
+    """A pyramid written in passes is the one that is reduced level by level, and no chunk has two writers."""
+
+    @given(pyramid=pyramids(), data=st.data(), method=st.sampled_from(METHODS))
+    @settings(deadline=None, max_examples=150)
+    def test_in_blocks_as_at_once(self, pyramid, data, method):
+        plan, dims, level_shapes, chunks = pyramid
+        array = np.random.default_rng(data.draw(st.integers(0, 99))).integers(0, 50, level_shapes[0]).astype("u1")
+        expected = [array]
+        for level in plan[1:]:
+            expected.append(block_reduce(expected[level.source], [level.steps[dim] for dim in dims], method))
+        source = da.from_array(array, chunks=tuple(data.draw(split(n)) for n in array.shape))
+        block_bytes = data.draw(st.sampled_from([1, 30, 300, 10**6]))
+        passes = plan_passes(plan, dims, level_shapes, chunks, 1, block_bytes=block_bytes)
+        targets = [Recorder(np.zeros(s, "u1"), c) for s, c in zip(level_shapes, chunks, strict=True)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(stream, "_PART_BYTES", data.draw(st.sampled_from([1, 8, 64, 2**25])))
+            for stage in passes:
+                if stage.source is None:
+                    tasks = storing_tasks(source, targets, stage, method)
+                else:
+                    tasks = reducing_tasks(targets, stage, level_shapes[stage.levels[0]], method, after=None)
+                dask.compute(tasks, scheduler="synchronous")
+        for target, level, c in zip(targets, expected, chunks, strict=True):
+            np.testing.assert_array_equal(target.array, level)
+            touched = Counter(number for region in target.written for number in chunk_numbers(region, c))
+            assert set(touched.values()) == {1}
+            assert len(touched) == math.prod(-(-n // length) for n, length in zip(level.shape, c, strict=True))
+        # a stored level is read once for each pass that starts from it, and not by those that came from memory
+        for index, target in enumerate(targets):
+            count = np.zeros(target.shape, int)
+            for region in target.read:
+                count[region] += 1
+            assert (count == sum(stage.source == index for stage in passes)).all()
+
+    @given(limit=st.sampled_from([1, 8, 64]), factors=st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    @settings(deadline=None)
+    def test_what_is_read_at_a_time_is_bounded(self, limit, factors):
+        source = Recorder(np.zeros((13, 17), "u1"), (4, 4))
+        shape = tuple(-(-n // f) for n, f in zip(source.shape, factors, strict=True))
+        targets = [source, Recorder(np.zeros(shape, "u1"), shape)]
+        stage = whole(shape, [1], [0], [factors], source=0)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(stream, "_PART_BYTES", limit)
-            tasks = reducing_tasks(source, target, whole.shape, chunks, factors, method)
-            dask.compute(tasks, scheduler="synchronous")
-        np.testing.assert_array_equal(target.array, whole)
-        assert (
-            len(target.written) == len(tasks) == math.prod(-(-n // c) for n, c in zip(whole.shape, chunks, strict=True))
-        )
-        touched = Counter(number for region in target.written for number in chunk_numbers(region, chunks))
-        assert set(touched.values()) == {1}
-        # what is read at a time is bounded, but for a single block
+            reduce_block(targets, tuple(slice(0, n) for n in shape), stage, "max")
         for region in source.read:
             assert math.prod(part.stop - part.start for part in region) <= max(limit, math.prod(factors))
-        # and every voxel is read once
-        count = np.zeros(shape, int)
-        for region in source.read:
-            count[region] += 1
-        assert (count == 1).all()
 
     def test_starts_after_what_it_waits_for(self):
         order = []
-        source, target = np.arange(8), Recorder(np.zeros(4, int))
 
         class Late(Recorder):
             def __getitem__(self, region):
@@ -180,15 +227,12 @@ class TestReducing:
             time.sleep(0.05)
             order.append("before")
 
-        tasks = reducing_tasks(Late(source), target, (4,), (1,), (2,), "max", after=delayed(before, pure=False)())
+        targets = [Late(np.arange(8), (8,)), Recorder(np.zeros(4, int), (1,))]
+        stage = whole((1,), [1], [0], [(2,)], source=0)
+        tasks = reducing_tasks(targets, stage, (4,), "max", after=delayed(before, pure=False)())
         dask.compute(tasks, scheduler="threads", num_workers=4)
         assert order == ["before", *["read"] * 4]
-        assert target.array.tolist() == [1, 3, 5, 7]
-
-    def test_one_chunk(self):
-        source, target = np.arange(12).reshape(3, 4), np.zeros((2, 2), int)
-        reduce_chunk(source, target, (slice(1, 2), slice(0, 2)), (2, 2), "min")
-        assert target.tolist() == [[0, 0], [8, 10]]
+        assert targets[1].array.tolist() == [1, 3, 5, 7]
 
 
 class TestCompute:

@@ -1,15 +1,15 @@
 """Pyramids written block by block, in bounded memory.
 
-Level 0 goes from the source to its array in blocks that hold whole chunks of the target; every further level is made
-from the stored level below it, one chunk of the target at a time. No two tasks ever write to the same chunk. What is
-held is bounded, whatever the size of the image:
+The image is read once, in blocks that hold whole chunks of level 0 and, where that fits, of the next levels
+(`xarray_ngff.pyramid.passes`): these are made in memory and written at once. The coarser levels are made from the
+coarsest of them in the same way. No two tasks ever write to the same chunk. What is held is bounded, whatever the size
+of the image:
 
-- level 0 of an image without chunks: for each thread a block of 8 MiB (or one chunk; 32 MiB where a file has long
-  chunks), and the chunks that it is read from and compressed to;
-- level 0 of a dask image: the chunks of the source that meet the blocks being written. Where these are the planes of a
-  stack, they are as many planes as one or two chunks of the target are deep, whatever the number of threads; what is
-  merged of them is copied 8 MiB at a time (or one chunk of the target);
-- the other levels: for each thread one chunk of the target and about 8 MiB of the level below.
+- of an image without chunks: for each thread a block, 64 MiB at most unless a chunk is larger, and the chunks that it
+  is read from and compressed to;
+- of a dask image: the chunks of the source that meet the blocks being written. Where these are the planes of a stack,
+  they are as many planes as one or two chunks of the target are deep, whatever the number of threads;
+- for the coarser levels: for each thread one block of the level that is made, and about 8 MiB of the level below.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from xarray_ngff.pyramid.kernels import block_reduce
+from xarray_ngff.pyramid.passes import Pass
 from xarray_ngff.spatial.downsample import aligned_chunks
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import zarr
     from dask.delayed import Delayed
 
-__all__ = ["block_shape", "compute", "reduce_chunk", "reducing_tasks", "storing_tasks"]
+__all__ = ["block_shape", "compute", "reducing_tasks", "storing_tasks"]
 
 # What a thread reads at a time where that decodes the chunks of a file less often.
 _BLOCK_BYTES = 32 * 2**20
@@ -65,22 +66,28 @@ def block_shape(
     return tuple(block)
 
 
-def storing_tasks(source: dask.array.Array, target: Any, chunks: Sequence[int]) -> list[Delayed]:
-    """One task for each block of a dask array that writes it to an array of the same shape.
+def storing_tasks(source: dask.array.Array, targets: Any, stage: Pass, method: str) -> list[Delayed]:
+    """One task for each block of a dask array that writes it, and what the first pass makes of it.
 
-    The source is rechunked where its chunks straddle those of the target, which are (or whose shards are) `chunks`, so
-    that each of them is written by one task only. `target` is a zarr array, or a delayed one.
+    The source is rechunked where its chunks straddle the units of the pass, so that each chunk of every level is
+    written by one task only. `targets` are the arrays of all levels, zarr arrays or a delayed list of them.
     """
     from dask.delayed import delayed
 
-    aligned = source.rechunk(_stored_chunks(source.chunks, chunks, source.dtype.itemsize), threshold=_NO_DETOUR)
+    aligned = source.rechunk(_stored_chunks(source.chunks, stage.unit, source.dtype.itemsize), threshold=_NO_DETOUR)
     # a task of our own and not dask.array.store: the latter's optimisation would run a delayed target twice
     task = delayed(store_block, pure=False, traverse=False)
     blocks = aligned.to_delayed()
     places = np.ndindex(blocks.shape)
     starts = [np.cumsum((0, *sizes)) for sizes in aligned.chunks]
     return [
-        task(blocks[place], target, tuple(slice(int(s[i]), int(s[i + 1])) for s, i in zip(starts, place, strict=True)))
+        task(
+            blocks[place],
+            targets,
+            tuple(slice(int(s[i]), int(s[i + 1])) for s, i in zip(starts, place, strict=True)),
+            stage,
+            method,
+        )
         for place in places
     ]
 
@@ -106,29 +113,38 @@ def _stored_chunks(
     )
 
 
-def store_block(block: Any, target: zarr.Array[Any], region: Region) -> None:
-    """Write a block to its region of `target`."""
-    target[region] = block
+def store_block(block: Any, targets: Sequence[zarr.Array[Any]], region: Region, stage: Pass, method: str) -> None:
+    """Write a block to its region of the first level of a pass, and what the other levels of the pass have of it."""
+    made = {stage.levels[0]: (region, np.asarray(block))}
+    _write(targets[stage.levels[0]], *made[stage.levels[0]])
+    for level, parent, steps in list(zip(stage.levels, stage.parents, stage.steps, strict=True))[1:]:
+        above, values = made[cast(int, parent)]
+        values = block_reduce(values, steps, method)
+        starts = [part.start // step for part, step in zip(above, steps, strict=True)]
+        made[level] = tuple(slice(start, start + n) for start, n in zip(starts, values.shape, strict=True)), values
+        _write(targets[level], *made[level])
 
 
-def reducing_tasks(
-    source: Any,
-    target: Any,
-    shape: Sequence[int],
-    chunks: Sequence[int],
-    factors: Sequence[int],
-    method: str,
-    *,
-    after: Any = None,
-) -> list[Delayed]:
-    """One task for each chunk of `target` (of this `shape`) that reduces its part of `source` and writes it.
+def _write(target: zarr.Array[Any], region: Region, values: Any) -> None:
+    """Write some chunks at a time, as zarr holds all that it encodes."""
+    chunks = target.shards or target.chunks
+    for part in regions(values.shape, block_shape(values.shape, chunks, values.dtype.itemsize)):
+        place = tuple(
+            slice(whole.start + inner.start, whole.start + inner.stop)
+            for whole, inner in zip(region, part, strict=True)
+        )
+        target[place] = values[part]
 
-    `source` and `target` are zarr arrays, or delayed ones. The tasks start when the delayed `after` is done.
+
+def reducing_tasks(targets: Any, stage: Pass, shape: Sequence[int], method: str, *, after: Any) -> list[Delayed]:
+    """One task for each block of the first level of a pass, of this `shape`, that makes it from the stored source.
+
+    `targets` are the arrays of all levels, or a delayed list of them. The tasks start when the delayed `after` is done.
     """
     from dask.delayed import delayed
 
-    task = delayed(reduce_chunk, pure=False, traverse=False)
-    return [task(source, target, region, tuple(factors), method, after) for region in regions(shape, chunks)]
+    task = delayed(reduce_block, pure=False, traverse=False)
+    return [task(targets, region, stage, method, after) for region in regions(shape, stage.unit)]
 
 
 def regions(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[Region]:
@@ -146,27 +162,23 @@ def regions(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[Region]:
         )
 
 
-def reduce_chunk(
-    source: zarr.Array[Any],
-    target: zarr.Array[Any],
-    region: Region,
-    factors: Sequence[int],
-    method: str,
-    after: Any = None,
+def reduce_block(
+    targets: Sequence[zarr.Array[Any]], region: Region, stage: Pass, method: str, after: Any = None
 ) -> None:
-    """Write a region of `target`, each voxel a statistic of a block of `factors` voxels of `source`.
+    """Write a region of the first level of a pass, made from the stored source, and what the others have of it.
 
     `after` is there for a task graph only: it is what must be done before.
     """
+    source, steps = targets[cast(int, stage.source)], stage.steps[0]
     shape = tuple(part.stop - part.start for part in region)
-    result = np.empty(shape, dtype=target.dtype)
-    for part in regions(shape, _part_shape(shape, source, factors)):
+    result = np.empty(shape, dtype=source.dtype)
+    for part in regions(shape, _part_shape(shape, source, steps)):
         block = tuple(
-            slice((whole.start + inner.start) * factor, min((whole.start + inner.stop) * factor, size))
-            for whole, inner, factor, size in zip(region, part, factors, source.shape, strict=True)
+            slice((whole.start + inner.start) * step, min((whole.start + inner.stop) * step, size))
+            for whole, inner, step, size in zip(region, part, steps, source.shape, strict=True)
         )
-        result[part] = block_reduce(np.asarray(source[block]), factors, method)
-    target[region] = result
+        result[part] = block_reduce(np.asarray(source[block]), steps, method)
+    store_block(result, targets, region, stage, method)
 
 
 def compute(task: Delayed) -> None:

@@ -680,7 +680,7 @@ with tempfile.TemporaryDirectory() as folder, dask.config.set(num_workers=2):
     ("shape", "chunks", "then", "limit"),
     [
         # made block by block by dask, and then read lazily from the file that was written
-        ((512, 512, 1024), (128, 256, 256), "read", 0.45),
+        ((512, 512, 1024), (128, 256, 256), "read", 0.7),
         # the planes of a stack, of which a chunk of the target meets 128: 64 MiB
         ((1024, 512, 512), (1, 512, 512), "end", 0.6),
     ],

@@ -24,12 +24,14 @@ from xarray_ngff.backends.ngff.validation import warn
 from xarray_ngff.errors import FormatError, GeometryError, MissingExtraError
 from xarray_ngff.pyramid.build import Factors, is_level, level_images, planned_levels
 from xarray_ngff.pyramid.kernels import block_reduce
+from xarray_ngff.pyramid.passes import Pass, plan_passes
 from xarray_ngff.pyramid.plan import Level, default_chunks
 from xarray_ngff.pyramid.stream import block_shape, reducing_tasks, storing_tasks
 from xarray_ngff.pyramid.stream import compute as compute_to_rest
 from xarray_ngff.spatial.downsample import as_dask, checked_method
 
 if TYPE_CHECKING:
+    import dask.array
     from dask.delayed import Delayed
 
 __all__ = ["Chunks", "write_image", "write_levels", "write_tree"]
@@ -62,8 +64,9 @@ def write_image(
 ) -> Delayed | None:
     """Write an image as OME-Zarr, with a pyramid.
 
-    Level 0 is streamed from the image, every other level from the stored one it is made of, so the peak of memory is
-    a few chunks for each thread, whatever the size of the image (see `xarray_ngff.pyramid.stream`).
+    The image is read once, block by block; from each block level 0 and the next levels are written, and the coarser
+    ones are made from a stored level. So the peak of memory is a few blocks for each thread, whatever the size of the
+    image (see `xarray_ngff.pyramid.stream`).
 
     Parameters
     ----------
@@ -282,25 +285,39 @@ def _task(
 
     create = delayed(create_arrays, pure=False, nout=len(specs))
     arrays = create(target, specs, zarr_format=zarr_format)
-    done: list[Any] = []
-    for index, (level, spec) in enumerate(zip(levels, specs, strict=True)):
-        if plan is None or index == 0:
-            preferred = level.encoding.get("preferred_chunks", {})
-            of_file = [preferred.get(dim, 1) for dim in spec.dims]
-            block = block_shape(spec.shape, spec.chunks, level.dtype.itemsize, of_file)
-            source = as_dask(level, chunks=dict(zip(spec.dims, block, strict=True)))
-            tasks = storing_tasks(source, arrays[index], spec.chunks)
+    done: dict[int, Any] = {}
+    for stage in _passes(levels, plan, specs):
+        first = stage.levels[0]
+        if stage.source is None:
+            tasks = storing_tasks(_blocks(levels[first], specs[first], stage), arrays, stage, method)
         else:
-            step = plan[index]
-            below = 0 if step.source is None else step.source
-            factors = [step.steps.get(dim, 1) for dim in spec.dims]
-            tasks = reducing_tasks(
-                arrays[below], arrays[index], spec.shape, spec.chunks, factors, method, after=done[below]
-            )
-        done.append(delayed(_all_done, pure=False)(tasks))
+            tasks = reducing_tasks(arrays, stage, specs[first].shape, method, after=done[stage.source])
+        done |= dict.fromkeys(stage.levels, delayed(_all_done, pure=False)(tasks))
     end = delayed(_finished, pure=False)
-    finished: Delayed = end(done, target, specs, attributes, zarr_format)
+    finished: Delayed = end(list(done.values()), target, specs, attributes, zarr_format)
     return finished
+
+
+def _passes(levels: Sequence[xr.DataArray], plan: Sequence[Level] | None, specs: Sequence[ArraySpec]) -> Sequence[Pass]:
+    if plan is None:
+        return [Pass(None, (i,), (None,), ((1,) * len(spec.shape),), spec.chunks) for i, spec in enumerate(specs)]
+    finest = levels[0]
+    return plan_passes(
+        plan,
+        specs[0].dims,
+        [spec.shape for spec in specs],
+        [spec.chunks for spec in specs],
+        finest.dtype.itemsize,
+        source_chunks=None if finest.chunks is None else tuple(map(max, finest.chunks)),
+    )
+
+
+def _blocks(level: xr.DataArray, spec: ArraySpec, stage: Pass) -> dask.array.Array:
+    """The image in blocks that can be written at once."""
+    preferred = level.encoding.get("preferred_chunks", {})
+    of_file = [preferred.get(dim, 1) for dim in spec.dims]
+    block = block_shape(spec.shape, stage.unit, level.dtype.itemsize, of_file)
+    return as_dask(level, chunks=dict(zip(spec.dims, block, strict=True)))
 
 
 def _all_done(tasks: Sequence[Any]) -> bool:
