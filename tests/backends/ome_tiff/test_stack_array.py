@@ -91,3 +91,10 @@ def test_a_selection_over_many_files_is_one_array(dim):
     assert np.shares_memory(array.members[3].array.array, whole)
     found = array.read((np.array([0, 1, 30, 49]), slice(0, 6, 5), 2))
     np.testing.assert_array_equal(found, whole[[0, 1, 30, 49]][:, ::5, 2])
+
+
+def test_a_plane_that_is_asked_for_twice():
+    whole = np.arange(12, dtype="i4").reshape(2, 2, 3)
+    stack = stacked(whole, ("z", "y", "x"), {"z": [1, 1]}, bare={"z"})
+    found = image_dataset("image", stack.dims, stack, {})["image"][[1, 1, 0]]
+    np.testing.assert_array_equal(found.values, whole[[1, 1, 0]])

@@ -45,4 +45,5 @@ def checking_lengths(array: zarr.AsyncArray[Any]) -> zarr.AsyncArray[Any]:
     if array.shards is not None or not any(type(codec).__name__ in ("Blosc", "BloscCodec") for codec in last):
         return array
     place = StorePath(_WholeBlosc(array.store_path.store), array.store_path.path)
-    return zarr.AsyncArray(array.metadata, place, array._config)  # public as `config` since zarr 3.1
+    config = array.config if hasattr(array, "config") else array._config  # zarr 3.0
+    return zarr.AsyncArray(array.metadata, place, config)

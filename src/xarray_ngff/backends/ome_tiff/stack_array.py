@@ -77,7 +77,9 @@ class StackArray(LazyArray):
             member = self.members[int(number)]
             selected = member.array[indexing.OuterIndexer(tuple(met[dim].within for dim in member.dims))]
             part = found[tuple(met[dim].place for dim in self.dims)]
-            part[...] = np.asarray(selected).reshape(part.shape)
+            # an index that is asked for twice is there once in a file without that axis
+            own = [n if dim in member.dims else 1 for dim, n in zip(self.dims, part.shape, strict=True)]
+            part[...] = np.asarray(selected).reshape(own)
         return found[tuple(slice(None) if isinstance(part, (slice, np.ndarray)) else 0 for part in key)]
 
     def _runs(self, dim: str, part: slice | npt.NDArray[np.integer[Any]]) -> Iterator[_Run]:
