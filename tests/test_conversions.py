@@ -256,7 +256,14 @@ class Thing:
 
 IRREGULAR = Refused("'x' is not regular")
 OBLIQUE = Warned("rotation or shear")
+OTHER = Warned("coordinates temperature")
 THINGS = (
+    Thing(
+        "a coordinate that places nothing",
+        lambda: plain().assign_coords(temperature=("x", np.arange(plain().sizes["x"]))),
+        lambda found, img: np.testing.assert_array_equal(found["temperature"], img["temperature"]),
+        (OTHER,) * 4,
+    ),
     Thing("rotation", rotated, same_orientation, (KEPT, KEPT, OBLIQUE, OBLIQUE)),
     Thing("shear", sheared, same_world, (KEPT, KEPT, OBLIQUE, OBLIQUE)),
     Thing(

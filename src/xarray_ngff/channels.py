@@ -12,7 +12,7 @@ import xarray as xr
 
 from xarray_ngff.errors import GeometryError
 
-__all__ = ["Channel", "channel_coordinates", "channels", "set_channels", "with_channels"]
+__all__ = ["COORDINATES", "Channel", "channel_coordinates", "channels", "set_channels", "with_channels"]
 
 # Coordinate along c, and what it holds. Numbers are NaN where a channel has no value, text is empty.
 _TEXT = {"c": "name", "channel_color": "color"}
@@ -22,6 +22,8 @@ _NUMBERS = {
     "window_start": ("window", 0),
     "window_end": ("window", 1),
 }
+#: Names of all coordinates that channels may have.
+COORDINATES = (*_TEXT, *_NUMBERS)
 _HEX = re.compile(r"#?([0-9a-fA-F]{6})")
 
 
@@ -122,7 +124,7 @@ def channels(img: xr.DataArray) -> tuple[Channel, ...]:
     # xarray keeps a value that is the same for all channels as a scalar when it joins them
     found = {
         name: img.coords[name].values
-        for name in (*_TEXT, *_NUMBERS)
+        for name in COORDINATES
         if name in img.coords and img.coords[name].dims in ((), ("c",))
     }
     count = img.sizes["c"] if along else int(bool(found))
@@ -187,5 +189,5 @@ def set_channels(
 
 def with_channels(img: xr.DataArray, given: Sequence[Channel | str | Mapping[str, Any]]) -> xr.DataArray:
     """Image with these channels instead of those that it has; `given` is what `channel_coordinates` takes."""
-    stale = [name for name in (*_TEXT, *_NUMBERS) if name in img.coords]
+    stale = [name for name in COORDINATES if name in img.coords]
     return img.drop_vars(stale).assign_coords(channel_coordinates(given))

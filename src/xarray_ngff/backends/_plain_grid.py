@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xarray_ngff import geometry
+from xarray_ngff.backends._other_coordinates import warn_of_other_coordinates
 from xarray_ngff.errors import NgffWarning
 from xarray_ngff.geometry import Axis
 from xarray_ngff.orientation import direction_vector
@@ -35,7 +36,8 @@ def plain_grid(img: xr.DataArray, *, place: str, holder: str) -> xr.DataArray:
     Warns
     -----
     NgffWarning
-        Once, naming all that is left out: an orientation, a rotation, that the image holds labels.
+        Once, naming all that is left out: an orientation, a rotation, that the image holds labels; and once for
+        coordinates that place no voxel and describe no channel.
 
     Examples
     --------
@@ -47,6 +49,7 @@ def plain_grid(img: xr.DataArray, *, place: str, holder: str) -> xr.DataArray:
     >>> plain.values, plain.x.values
     (array([2, 1, 0]), array([-1. , -0.5,  0. ]))
     """
+    warn_of_other_coordinates(img, place=place, holder=holder)
     axes = {dim: geometry.axis(img, dim) for dim in geometry.spatial_axes(img)}
     lost = _lost(img, axes)
     if lost:

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xarray_ngff import geometry
+from xarray_ngff.backends._other_coordinates import warn_of_other_coordinates
 from xarray_ngff.backends.ngff.attributes import ascending, image_attributes, written_dims
 from xarray_ngff.backends.ngff.target import (
     ArraySpec,
@@ -245,6 +246,7 @@ def _write(
         for index, level in enumerate(levels)
     ]
     target = open_target(store, overwrite=overwrite, storage_options=storage_options)
+    warn_of_other_coordinates(levels[0], place=target.root.name, holder="OME-Zarr")
     paths = [target.array_path(spec.path) for spec in specs]
     attributes = image_attributes(levels, paths, version=version, method=method)
     task = _task(levels, plan, specs, target, attributes, method, zarr_format)

@@ -15,6 +15,7 @@ import xarray as xr
 
 from xarray_ngff import geometry
 from xarray_ngff.backends._atomic import replacing_file, scratch_file
+from xarray_ngff.backends._other_coordinates import warn_of_other_coordinates
 from xarray_ngff.backends._times import start_time
 from xarray_ngff.backends.nifti.fields import ENCODING_KEY, set_fields, stored_encoding, stored_extensions
 from xarray_ngff.backends.nifti.files import file_names
@@ -127,6 +128,7 @@ def write_nifti(
     names = file_names(path)
     plan = _planned(img, version=version, pair=names.is_pair)
     _warn_of_orientation(img, names.header)
+    warn_of_other_coordinates(img, place=str(names.header), holder="NIfTI")
     if names.is_pair:
         with (
             replacing_file(names.header, overwrite=overwrite) as header,
