@@ -405,3 +405,10 @@ def test_without_indexed_gzip_slabs_are_read_forward(save, opened, monkeypatch):
     for z in range(16):
         np.testing.assert_array_equal(image.isel(z=z).values, array[:, :, z].T)
     assert rewinds == []
+
+
+def test_a_voxel_that_is_asked_for_twice(save, opened):
+    image = opened(save(numbers((3, 4, 5), "i2"), name="image.nii.gz"))
+    whole = image.values
+    np.testing.assert_array_equal(opened(image.encoding["source"]).isel(z=[0, 0, 2]).values, whole[[0, 0, 2]])
+    np.testing.assert_array_equal(opened(image.encoding["source"]).isel(x=[1, 1, 2]).values, whole[:, :, [1, 1, 2]])

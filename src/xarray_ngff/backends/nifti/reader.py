@@ -311,9 +311,8 @@ def _bytes_at(stream: Any, position: int, count: int) -> bytes:
 
 
 def _as_slice(indices: npt.NDArray[np.intp]) -> slice | npt.NDArray[np.intp]:
-    """Sorted indices as a slice where none is left out, which is selected without a copy."""
-    first, last = int(indices[0]), int(indices[-1])
-    return slice(first, last + 1) if last - first == len(indices) - 1 else indices
+    """Sorted indices as a slice, which is selected without a copy, where none is left out or there twice."""
+    return slice(int(indices[0]), int(indices[-1]) + 1) if (np.diff(indices) == 1).all() else indices
 
 
 def _indices(part: int | slice | npt.NDArray[Any], length: int) -> npt.NDArray[np.intp]:
