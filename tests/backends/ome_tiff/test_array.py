@@ -266,14 +266,25 @@ def test_pixels_cut_off_are_named(tmp_path, options):
         open_image(path).values  # noqa: B018
 
 
-def test_a_promise_that_bytes_cannot_keep_claims_no_memory(tmp_path):
+@pytest.mark.parametrize("compression", [8, 50000])
+def test_a_promise_that_bytes_cannot_keep_claims_no_memory(tmp_path, compression):
     path = tmp_path / "bomb.tif"
     tifffile.imwrite(path, np.zeros((64, 64), np.uint8), compression="zlib", rowsperstrip=64)
     with tifffile.TiffFile(path, mode="r+") as tif:
         for tag, value in (("ImageWidth", 1 << 20), ("ImageLength", 1 << 22), ("RowsPerStrip", 1 << 22)):
             tif.pages[0].tags[tag].overwrite(value, dtype="I")
+        tif.pages[0].tags["Compression"].overwrite(compression)
         tif.pages[0].tags["ImageDescription"].overwrite("none")
     with pytest.raises(FormatError, match=r"bomb\.tif is corrupt: a tile or strip of 4398046511104 bytes is promised"):
+        open_image(path)
+
+
+def test_a_plain_strip_that_is_far_too_short_claims_no_memory(tmp_path):
+    path = tmp_path / "wide.tif"
+    tifffile.imwrite(path, np.zeros((64, 80, 3), np.uint8), photometric="rgb", rowsperstrip=8, metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tif.pages[0].tags["ImageWidth"].overwrite(1 << 31, dtype="I")
+    with pytest.raises(FormatError, match=r"wide\.tif is corrupt: a tile or strip of 51539607552 bytes is promised"):
         open_image(path)
 
 
@@ -356,3 +367,12 @@ def test_a_data_set_may_have_more_files_than_are_open_at_a_time(ome_file, tmp_pa
         ome_file(data=data, name=f"z{z}.ome.tif", sizes={"Z": count}, inside=blocks, root=f'UUID="urn:uuid:{z}"')
     image = open_image(tmp_path / "z7.ome.tif")
     np.testing.assert_array_equal(image.isel(y=3, x=4), np.arange(count))
+
+
+@pytest.mark.parametrize("places", [[0, 0, 0], [0, 0, 2], [0, 2, 2]])
+@pytest.mark.parametrize("dim", ["z", "y", "x"])
+def test_as_many_indices_as_an_axis_has_need_not_be_all_of_it(tmp_path, dim, places):
+    path = tmp_path / "plain.tif"
+    data = values((3, 3, 3))
+    tifffile.imwrite(path, data, photometric="minisblack", metadata={"axes": "ZYX"})
+    np.testing.assert_array_equal(open_image(path).isel({dim: places}), np.take(data, places, axis="zyx".index(dim)))

@@ -53,7 +53,7 @@ def test_drop_variables(three_series):
     assert "image" not in xr.open_dataset(three_series, engine=OmeTiffEntrypoint, drop_variables="image")
 
 
-@pytest.mark.parametrize(("series", "value"), [(0, 0), (2, 2), ("cells", 0), ("cells_1", 1), ("a_b", 2)])
+@pytest.mark.parametrize(("series", "value"), [(0, 0), (2, 2), ("cells", 0), ("cells_1", 1), ("a_b", 2), ("a/b", 2)])
 def test_series_by_number_or_name(three_series, series, value):
     image = xr.open_dataarray(three_series, engine=OmeTiffEntrypoint, series=series)
     assert (image == value).all()
@@ -62,7 +62,7 @@ def test_series_by_number_or_name(three_series, series, value):
     assert image.c.item() == f"dye {value}"
 
 
-@pytest.mark.parametrize("series", [3, -1, "absent"])
+@pytest.mark.parametrize("series", [3, -1, True, None, "absent"])
 def test_series_that_is_not_there(three_series, series):
     with pytest.raises(LevelError, match=r"no series .*; it has 0: 'cells', 1: 'cells_1', 2: 'a_b'"):
         xr.open_dataset(three_series, engine=OmeTiffEntrypoint, series=series)

@@ -135,3 +135,16 @@ def test_tifffile_own_description(tmp_path):
     assert {dim: (image[dim].attrs["spacing"], image[dim].attrs["units"]) for dim in "tzyx"} == {
         "t": (5.0, "second"), "z": (2.0, "micrometer"), "y": (0.5, "micrometer"), "x": (0.5, "micrometer"),
     }  # fmt: skip
+
+
+def test_a_depth_of_one_unit_is_not_written_but_meant(tmp_path):
+    path = tmp_path / "stack.tif"
+    hyperstack(path, unit="micron", zorigin=2)
+    z = open_image(path).z
+    assert (z.attrs, z.values.tolist()) == ({"spacing": 1.0, "units": "micrometer"}, [-2.0, -1.0, 0.0])
+
+
+def test_one_slice_has_no_depth(tmp_path):
+    path = tmp_path / "stack.tif"
+    hyperstack(path, (2, 1, 2, 8, 10), unit="micron")
+    assert "z" not in open_image(path).coords

@@ -10,6 +10,7 @@ import xarray as xr
 
 from xarray_ngff.backends.ome_tiff.entrypoint import OmeTiffEntrypoint
 from xarray_ngff.backends.ome_tiff.images import described_image
+from xarray_ngff.errors import FormatError
 
 
 def open_image(path, **options):
@@ -165,3 +166,15 @@ def test_codecs_that_are_not_installed_are_named(tmp_path):
     for name, line in zip(names[4:], lines[4:], strict=True):
         assert line.startswith(f"MissingExtraError {tmp_path / name}.tif is compressed")
         assert line.endswith("pip install 'xarray-ngff[tiff]'")
+
+
+def test_a_tag_of_several_values_where_there_is_one_is_named(tmp_path):
+    path = tmp_path / "odd.tif"
+    tifffile.imwrite(path, np.zeros((8, 10, 3), "u1"), photometric="rgb", byteorder="<", metadata=None)
+    with tifffile.TiffFile(path) as tif:
+        photometric = tif.pages[0].tags[262].offset
+    with path.open("r+b") as file:
+        file.seek(photometric + 4)
+        file.write((2).to_bytes(4, "little"))  # its count
+    with pytest.raises(FormatError, match=r"odd\.tif: its structure contradicts itself \(TypeError"):
+        open_image(path)

@@ -125,7 +125,7 @@ def test_entities_are_not_expanded(ome_file):
     head, _, rest = whole.partition("<OME")
     hostile = f'{head}<!DOCTYPE OME [<!ENTITY a0 "ha">{levels}]><OME{rest.replace("cells", "&a9;")}'
     path = ome_file(xml=hostile)
-    with pytest.raises(MetadataError, match="document type declaration"):
+    with pytest.raises(MetadataError, match=r"^[^(]*image\.ome\.tif: tag 270 has a document type declaration"):
         open_image(path)
 
 
@@ -202,3 +202,44 @@ def test_levels_without_all_planes_are_named(tmp_path):
     assert open_image(path).shape == (2, 32, 32)
     with pytest.raises(FormatError, match=r"level 1 of series 'Image0' misses 1 of 2 planes\. Open level 0"):
         open_image(path, level=1)
+
+
+@pytest.mark.parametrize("key", ["PlaneCount", "NumPlanes"])
+def test_a_count_of_planes_beyond_the_image_claims_no_memory(ome_file, key):
+    path = ome_file((2, 1, 3, 8, 10), inside=f'<TiffData IFD="0" {key}="99999999999999"/>')
+    with pytest.warns(NgffWarning, match=r"lists planes outside of image 0"):
+        image = open_image(path)
+    np.testing.assert_array_equal(image, tifffile.imread(path, key=slice(None)).reshape(2, 3, 8, 10))
+
+
+def test_more_planes_than_a_file_has_bytes_claim_no_memory(ome_file):
+    path = ome_file((2, 1, 3, 8, 10), sizes={"T": 10**12})
+    with pytest.raises(FormatError, match=r"image 0 of its OME-XML has sizes .*, 3000000000000 planes, which are more"):
+        open_image(path)
+
+
+def test_a_modulo_axis_of_absurd_length_is_named(ome_file):
+    along = '<ModuloAlongZ Type="angle" Start="0" End="1e15" Step="1e-3"/>'
+    path = ome_file(
+        (1, 1, 4, 8, 10),
+        image='<AnnotationRef ID="A:0"/>',
+        after='<StructuredAnnotations><XMLAnnotation ID="A:0" Namespace="openmicroscopy.org/omero/dimension/modulo">'
+        f"<Value><Modulo>{along}</Modulo></Value></XMLAnnotation></StructuredAnnotations>",
+    )
+    with pytest.raises(FormatError, match=r"image\.ome\.tif: its structure contradicts itself"):
+        open_image(path)
+
+
+@pytest.mark.parametrize("name", ["folder", "long" * 100])
+def test_a_name_that_is_no_file_is_named(ome_file, tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    blocks = (
+        f'<TiffData FirstC="{c}" IFD="0"><UUID FileName="{file}">urn:uuid:{c}</UUID></TiffData>'
+        for c, file in enumerate(("image.ome.tif", name))
+    )
+    path = ome_file((1, 2, 1, 8, 10), inside="".join(blocks))
+    with pytest.raises(MissingFileError, match=rf"planes are in .*{name}, which does not exist"):
+        open_image(path)
+    pointer = f'<OME><BinaryOnly MetadataFile="{name}" UUID="urn:uuid:1"/></OME>'
+    with pytest.raises(MissingFileError, match=rf"its OME-XML is in .*{name}, which does not exist"):
+        open_image(ome_file(xml=pointer))

@@ -103,6 +103,14 @@ def test_one_z_for_all_planes_is_the_first(ome_file):
     np.testing.assert_allclose(open_image(ome_file(shape, pixels='PhysicalSizeZ="2"', inside=inside)).z, [12, 14, 16])
 
 
+def test_a_stack_that_was_taken_from_the_top_down_descends(ome_file):
+    shape = (1, 2, 3, 8, 10)
+    inside = planes(shape, lambda t, c, z: f'PositionZ="{7 - 2 * z}" PositionZUnit="µm"')
+    image = open_image(ome_file(shape, pixels='PhysicalSizeZ="2"', inside=inside))
+    np.testing.assert_allclose(image.z, [7, 5, 3])
+    assert image.ngff.spacing["z"] == 2
+
+
 def test_positions_that_disagree_are_no_origin(ome_file):
     shape = (2, 1, 3, 8, 10)
     inside = planes(shape, lambda t, c, z: f'PositionX="{t}" PositionXUnit="µm" PositionZ="{z * z}" PositionZUnit="µm"')
@@ -236,3 +244,8 @@ def test_a_time_increment_that_is_none_is_named(ome_file):
         open_image(path)
     # zero is what writers put that do not know
     assert grid(open_image(ome_file((2, 1, 1, 8, 10), pixels='TimeIncrement="0"')), "t") == (0.0, 1.0, None)
+
+
+def test_an_empty_unit_is_none(ome_file):
+    image = open_image(ome_file(pixels='PhysicalSizeX="2" PhysicalSizeXUnit=""'))
+    assert image.x.attrs == {"spacing": 2.0}

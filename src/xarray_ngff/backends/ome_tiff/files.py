@@ -40,7 +40,16 @@ def tiff_errors(path: Path | str) -> Iterator[None]:
         raise MissingFileError(f"{path} does not exist. Check the path") from error
     except (tifffile.TiffFileError, struct.error, EOFError) as error:
         raise FormatError(f"{path} is a truncated or corrupt TIFF file ({error}). Get a whole copy") from error
-    except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, AssertionError, ArithmeticError) as error:
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        RuntimeError,
+        AssertionError,
+        ArithmeticError,
+        MemoryError,
+    ) as error:
         # what tifffile meets where a file contradicts itself
         raise FormatError(
             f"{path}: its structure contradicts itself ({type(error).__name__}: {error}). Get a whole copy, or write "

@@ -47,8 +47,11 @@ def imagej_description(
         if own is not None or step != 1.0:
             found[dim] = AxisGrid(step, _start(metadata, dim, step), own)
     depth = _positive(metadata.get("spacing"), signed=True)
+    depth_unit = _unit(metadata.get("zunit")) or unit
+    if depth is None and depth_unit is not None and axes.get("Z", 1) > 1 and "ImageJ" in metadata:
+        depth = 1.0  # ImageJ writes no spacing of 1
     if depth is not None:
-        found["z"] = AxisGrid(depth, _start(metadata, "z", depth), _unit(metadata.get("zunit")) or unit)
+        found["z"] = AxisGrid(depth, _start(metadata, "z", depth), depth_unit)
     interval = _positive(metadata.get("finterval"))
     if interval is not None:
         named = unit_name(str(metadata["tunit"])) if "tunit" in metadata else None

@@ -125,8 +125,9 @@ def _opened(found: SeriesFile, index: int, level: int) -> OpenedImage:
     )
     sizes = dict(zip(dims, array.shape, strict=True))
     whole = {dim: _product(finest.shape, places) for dim, places in _sources(finest.axes).items()}
-    described = _within(found, index, found.description(index), dims)
-    channels = channels_with_samples(described.channels, finest, sizes.get("c", 1))
+    with tiff_errors(found.path):
+        described = _within(found, index, found.description(index), dims)
+        channels = channels_with_samples(described.channels, finest, sizes.get("c", 1))
     factors = level_factors({dim: whole.get(dim, size) for dim, size in sizes.items()}, sizes)
     coords = described_coordinates(described, sizes, factors, channels)
     encoding = {"preferred_chunks": preferred_chunks(storage, dims, array.sources, array.shape)}

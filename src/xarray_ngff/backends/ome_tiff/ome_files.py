@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xarray_ngff.backends.ome_tiff.files import check_directories
-from xarray_ngff.backends.ome_tiff.ome_model import Block, OmeImage, child, children, ome_images
+from xarray_ngff.backends.ome_tiff.ome_model import Block, OmeImage, child, children, ome_images, whole_number
 from xarray_ngff.backends.ome_tiff.xml_text import parsed_xml
 from xarray_ngff.errors import FormatError, MetadataError, MissingFileError
 
@@ -83,12 +83,18 @@ class OmeDocument:
             for data, block in zip(children(image.pixels, "TiffData"), image.blocks(), strict=True):
                 if block.first is None:
                     continue
-                kept = ElementTree.SubElement(pixels, "TiffData", data.attrib)
+                kept = ElementTree.SubElement(pixels, "TiffData", _counted(data.attrib, image.planes - block.first))
                 if not self.is_own(block):
                     file = str(self.folder / (block.file or ""))
                     ElementTree.SubElement(kept, "UUID", FileName=file).text = file
         root.extend(children(self.root, "StructuredAnnotations"))
         return ElementTree.tostring(root, encoding="unicode")
+
+
+def _counted(attributes: Mapping[str, str], most: int) -> dict[str, str]:
+    """Attributes of TiffData with no more planes than there can be: tifffile makes room for them before it looks."""
+    counts = {key: attributes[key] for key in ("PlaneCount", "NumPlanes") if key in attributes}
+    return {**attributes, **{key: str(most) for key, text in counts.items() if whole_number(text, 0) > most}}
 
 
 def looks_like_ome(description: str) -> bool:
@@ -120,16 +126,16 @@ def ome_document(path: Path, description: str) -> OmeDocument:
         if not name:
             raise MetadataError(f"{path}: OME-XML is in another file, but is not said in which. Open that file instead")
         other = folder / name
-        if not other.exists():
+        if not _is_file(other):
             raise MissingFileError(f"{path}: its OME-XML is in {other}, which does not exist. Put it back there")
         path, root = _pointed_to(path, other)
         folder = other.parent
     images = ome_images(root, place=f"{path}: OME-XML")
     document = OmeDocument(path, folder, root, images)
-    missing = [str(file) for file in document.other_files() if not file.exists()]
+    missing = [str(file) for file in document.other_files() if not _is_file(file)]
     named = {block.file for image in images for block in image.blocks()}
     if missing and len(named) == 1 and root.get("UUID") is None:
-        return OmeDocument(path, folder, root, images, named.pop())
+        document, missing = OmeDocument(path, folder, root, images, named.pop()), []
     if missing:
         shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
         raise MissingFileError(
@@ -138,7 +144,27 @@ def ome_document(path: Path, description: str) -> OmeDocument:
         )
     for file in document.other_files():
         check_directories(file)
+    _check_plane_counts(document)
     return document
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file; a name that is too long to be one is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _check_plane_counts(document: OmeDocument) -> None:
+    """Refuse an image of more planes than its files have bytes, before any memory is claimed for a list of them."""
+    size = sum(file.stat().st_size for file in (document.path, *document.other_files()))
+    for image in document.images:
+        if image.planes > size:
+            raise FormatError(
+                f"{document.path}: image {image.index} of its OME-XML has sizes {dict(image.sizes)}, {image.planes} "
+                f"planes, which are more than {size} bytes of files can hold. Mend its description"
+            )
 
 
 def _pointed_to(path: Path, other: Path) -> tuple[Path, Element]:

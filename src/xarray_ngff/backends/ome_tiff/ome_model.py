@@ -13,7 +13,7 @@ from xarray_ngff.errors import MetadataError
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-__all__ = ["WINDOW_NAMESPACE", "Block", "OmeImage", "child", "children", "number", "ome_images"]
+__all__ = ["WINDOW_NAMESPACE", "Block", "OmeImage", "child", "children", "number", "ome_images", "whole_number"]
 
 #: Namespace of the annotation that holds start, end, min and max of a channel's display window.
 WINDOW_NAMESPACE = "xarray_ngff/display-window"
@@ -72,6 +72,11 @@ class OmeImage:
         return tuple(sizes[axis] for axis in self.outer_axes)
 
     @property
+    def planes(self) -> int:
+        """Number of planes."""
+        return math.prod(self.outer_shape)
+
+    @property
     def outer_axes(self) -> str:
         """Letters of the axes that count planes, slowest first."""
         return self.order[:1:-1]
@@ -79,12 +84,12 @@ class OmeImage:
     def blocks(self) -> Iterator[Block]:
         """Its TiffData elements, in order."""
         for data in children(self.pixels, "TiffData"):
-            indices = [_whole(data.get(f"First{axis}"), 0) for axis in self.outer_axes]
+            indices = [whole_number(data.get(f"First{axis}"), 0) for axis in self.outer_axes]
             inside = all(0 <= index < size for index, size in zip(indices, self.outer_shape, strict=True))
             first = 0
             for index, size in zip(indices, self.outer_shape, strict=True):
                 first = first * size + index
-            count = _whole(data.get("PlaneCount", data.get("NumPlanes")), 1 if "IFD" in data.attrib else 0)
+            count = whole_number(data.get("PlaneCount", data.get("NumPlanes")), 1 if "IFD" in data.attrib else 0)
             uuid = child(data, "UUID")
             yield Block(
                 first if inside else None,
@@ -123,16 +128,17 @@ def ome_images(root: Element, *, place: str) -> list[OmeImage]:
             raise MetadataError(
                 f"{where} has DimensionOrder {order!r}, expected XY and then Z, C, T in any order. Mend its description"
             )
-        sizes = {axis: _whole(pixels.get(f"Size{axis}"), 0) for axis in order}
+        sizes = {axis: whole_number(pixels.get(f"Size{axis}"), 0) for axis in order}
         if min(sizes.values()) < 1:
             raise MetadataError(f"{where} has sizes {sizes}, expected whole numbers above 0. Mend its description")
         first = child(pixels, "Channel")
-        samples = 1 if first is None else max(1, _whole(first.get("SamplesPerPixel"), 1))
+        samples = 1 if first is None else max(1, whole_number(first.get("SamplesPerPixel"), 1))
         images.append(OmeImage(index, element.get("Name"), order, sizes, samples, element, pixels))
     return images
 
 
-def _whole(text: str | None, default: int) -> int:
+def whole_number(text: str | None, default: int) -> int:
+    """Whole number that a text is, a default where there is none, or -1 where it is something else."""
     try:
         return default if text is None else int(text)
     except ValueError:

@@ -89,15 +89,21 @@ def _spatial_grid(image: OmeImage, dim: str, planes: Sequence[_Plane], warn: War
     if text is not None and (step is None or step <= 0):
         warn(f"{key} {text!r} is no positive number")
         step = None
-    units = None if step is None else unit_name(image.pixels.get(f"{key}Unit", _LENGTH))
-    start = _start(dim, planes, step, units, warn)
-    if step is None and start is None:
+    units = None if step is None else unit_name(image.pixels.get(f"{key}Unit", _LENGTH)) or None
+    place = _place(dim, planes, step, units, warn)
+    if step is None and place is None:
         return None
-    return AxisGrid(1.0 if step is None else step, start or 0.0, units)
+    start, sign = place or (0.0, 1)
+    return AxisGrid(1.0 if step is None else sign * step, start, units)
 
 
-def _start(dim: str, planes: Sequence[_Plane], step: float | None, units: str | None, warn: Warn) -> float | None:
-    """Position of the first voxel, in the unit of the axis, where the planes agree on one that can be had in it."""
+def _place(
+    dim: str, planes: Sequence[_Plane], step: float | None, units: str | None, warn: Warn
+) -> tuple[float, int] | None:
+    """Position of the first voxel, in the unit of the axis, where the planes agree on one that can be had in it.
+
+    And the sign of the steps: a stack may be taken from the top down.
+    """
     key = f"Position{dim.upper()}"
     found = [(plane.z, value) for plane in planes if (value := number(plane.element.get(key))) is not None]
     if not found:
@@ -116,13 +122,16 @@ def _start(dim: str, planes: Sequence[_Plane], step: float | None, units: str | 
         return None
     slack = _OFF_GRID * (step or 1.0) if dim == "z" else 1e-9 * max(1.0, float(np.abs(values).max()))
     if np.ptp(values) <= (1e-9 * max(1.0, float(np.abs(values).max()))):
-        return float(values[0])
+        return float(values[0]), 1
     if dim != "z" or step is None:
         return None
     numbers = np.array([z for z, _ in found])
-    starts = values - numbers * step
-    first = float(values[np.argmin(numbers)] - numbers.min() * step)
-    return first if np.abs(starts - first).max() <= slack else None
+    for sign in (1, -1):
+        starts = values - sign * numbers * step
+        first = float(starts[np.argmin(numbers)])
+        if np.abs(starts - first).max() <= slack:
+            return first, sign
+    return None
 
 
 def _time_grid(image: OmeImage, planes: Sequence[_Plane], warn: Warn) -> tuple[AxisGrid | None, tuple[float, ...]]:

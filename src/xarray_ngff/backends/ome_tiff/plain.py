@@ -49,7 +49,7 @@ def _read_piece(
 ) -> None:
     # the fastest axes that are wanted whole, and a range of the next one, follow each other in the file
     split, unit = len(shape), view.itemsize
-    while split and len(indices[split - 1]) == shape[split - 1]:
+    while split and np.array_equal(indices[split - 1], np.arange(shape[split - 1])):  # not one index several times
         split -= 1
         unit *= shape[split]
     ranged = as_slice(indices[split - 1]) if split else None

@@ -35,7 +35,8 @@ _MOST_THREADS = 8
 _WORTH_THREADS = 1 << 18
 
 # What one byte of a compression can grow to at most; others have no bound that could tell a sound file from another.
-_MOST_GROWTH = {5: 4200, 8: 1040, 32773: 64, 32946: 1040, 34925: 10_000, 50013: 1040}
+# Without compression (1), tiles that are somewhat short, as by subsampling, are left to the decoder.
+_MOST_GROWTH = {1: 64, 5: 4200, 8: 1040, 32773: 64, 32946: 1040, 34925: 10_000, 50000: 33_000, 50013: 1040}
 
 _DECODING = (
     ValueError, TypeError, IndexError, KeyError, AttributeError, NameError, RuntimeError, AssertionError, EOFError,

@@ -83,8 +83,9 @@ class SeriesFile:
         """
         listed = ", ".join(f"{index}: {name!r}" for index, name in enumerate(self.names))
         if isinstance(series, str):
-            if series in self.names:
-                return list(self.names).index(series)
+            for name in (series, _tree_name(series)):
+                if name in self.names:
+                    return list(self.names).index(name)
         elif isinstance(series, int | np.integer) and not isinstance(series, bool) and 0 <= series < len(self.names):
             return int(series)
         raise LevelError(f"{self.path} has no series {series!r}; it has {listed}")
@@ -182,13 +183,17 @@ def _name(found: SeriesFile, names: Sequence[str | None]) -> None:
         raise FormatError(f"{found.path} holds no image. Get a whole copy, or write it anew")
     given: list[str] = []
     for index, name in enumerate(names):
-        plain = (name or "").replace("/", "_").strip()
+        plain = _tree_name(name or "")
         unique = plain if plain not in ("", ".", "..") else f"series{index}"
         while unique in given or (unique != plain and unique in names):
             unique = f"{unique}_{index}"
         given.append(unique)
     found.names = given
     found.images = found.images or [None] * len(given)
+
+
+def _tree_name(name: str) -> str:
+    return name.replace("/", "_").strip()
 
 
 def _check_imagej(found: SeriesFile) -> None:

@@ -59,6 +59,8 @@ def check_no_entities(text: str, *, place: str) -> None:
     parser.StartDoctypeDeclHandler = refuse
     try:
         parser.Parse(text, True)
+    except MetadataError:  # a ValueError too
+        raise
     except (expat.ExpatError, ValueError) as error:
         raise MetadataError(f"{place} is broken XML ({error}). Write the file anew") from error
 
