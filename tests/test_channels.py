@@ -130,3 +130,24 @@ def test_an_unknown_key_is_named():
 def test_what_is_no_channel_is_refused():
     with pytest.raises(GeometryError, match="channel 0 is 5, expected a name, a Channel or a mapping"):
         channel_coordinates([5])
+
+
+@pytest.mark.parametrize(
+    ("coords", "message"),
+    [
+        ({"channel_color": ("c", ["red", ""])}, "channel 0: color 'red' is not six hex digits"),
+        ({"channel_color": ("c", ["", "FF000080"])}, "channel 1: color 'FF000080' is not six hex digits"),
+        (
+            {"window_start": ("c", [0.0, 9.0]), "window_end": ("c", [1.0, 2.0])},
+            r"channel 1: window \(9.0, 2.0\) is not",
+        ),
+        ({"window_min": ("c", [0.0, 0.0]), "window_max": ("c", [1.0, np.inf])}, "channel 1: limits .* finite"),
+    ],
+    ids=["word", "eight digits", "backwards", "infinite"],
+)
+def test_coordinates_that_were_set_by_hand_are_checked(coords, message):
+    img = xr.DataArray(np.zeros((2, 3)), dims=("c", "x")).assign_coords(coords)
+    with pytest.raises(GeometryError, match=message):
+        channels(img)
+    assert "channel error" in repr(img.ngff)
+    assert "channel error" in img.ngff._repr_html_()

@@ -113,13 +113,20 @@ def _checked_pair(place: str, pair: tuple[float, float] | None) -> tuple[float, 
     if pair is None:
         return None
     values = np.asarray(pair)
-    if values.shape != (2,) or values.dtype.kind not in "biuf" or not values[0] <= values[1]:
-        raise GeometryError(f"{place} {pair!r} is not a pair of numbers (low, high)")
+    if values.shape != (2,) or values.dtype.kind not in "biuf" or not -np.inf < values[0] <= values[1] < np.inf:
+        raise GeometryError(f"{place} {pair!r} is not a pair of finite numbers (low, high)")
     return float(values[0]), float(values[1])
 
 
 def channels(img: xr.DataArray) -> tuple[Channel, ...]:
-    """Channels of an image, in the order of ``c``; one where a single channel was selected, none without channels."""
+    """Channels of an image, in the order of ``c``; one where a single channel was selected, none without channels.
+
+    Raises
+    ------
+    GeometryError
+        Where coordinates that were set by hand hold a colour that is not six hex digits, or a window that is not
+        (low, high).
+    """
     along = "c" in img.dims
     # xarray keeps a value that is the same for all channels as a scalar when it joins them
     found = {
@@ -139,7 +146,7 @@ def channels(img: xr.DataArray) -> tuple[Channel, ...]:
         values = float(present[low][index]), float(present[high][index])
         return None if np.isnan(values).any() else values
 
-    return tuple(
+    found_channels = (
         Channel(
             text("c", i),
             text("channel_color", i),
@@ -148,6 +155,7 @@ def channels(img: xr.DataArray) -> tuple[Channel, ...]:
         )
         for i in range(count)
     )
+    return tuple(_checked(i, channel) for i, channel in enumerate(found_channels))
 
 
 def set_channels(

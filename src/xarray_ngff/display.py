@@ -65,10 +65,13 @@ def _rows(img: xr.DataArray) -> Iterator[tuple[str, str]]:
         yield "world extent", ", ".join(ranges)
     except GeometryError as error:
         yield "geometry", str(error)
-    known = [_channel(channel) for channel in channels(img)]
-    if any(known):
-        more = len(known) - _SHOWN_CHANNELS
-        yield "channels", ", ".join(known[:_SHOWN_CHANNELS]) + (f" and {more} more" if more > 0 else "")
+    try:
+        known = [_channel(channel) for channel in channels(img)]
+        if any(known):
+            more = len(known) - _SHOWN_CHANNELS
+            yield "channels", ", ".join(known[:_SHOWN_CHANNELS]) + (f" and {more} more" if more > 0 else "")
+    except GeometryError as error:
+        yield "channel error", str(error)
     yield "chunks", _chunks(img)
 
 

@@ -17,6 +17,12 @@ __all__ = ["storable"]
 
 # Kinds of type that are one family, so that no integers become floats before their values were looked at.
 _LIKE = {"b": "iu", "i": "iu", "u": "iu", "f": "f", "c": "c"}
+# What a user may do where nothing holds the values.
+_HINTS = {
+    **dict.fromkeys("biu", 'img.clip(...).astype("uint16")'),
+    "f": 'img.astype("float32")',
+    "c": "abs(img)",
+}
 # Integers up to this are exact in the float type.
 _EXACT_INTEGERS = {"float32": 2**24, "float64": 2**53}
 
@@ -64,7 +70,7 @@ def storable(img: xr.DataArray, dtypes: Sequence[str], *, place: str, holder: st
     raise FormatError(
         f"{place}: {holder} holds {', '.join(dtypes)}, and none of these holds the {img.dtype} values of the image, "
         f"which range from {low} to {high}, without loss. Convert it yourself, for example with "
-        f"img.clip(...).round().astype({dtypes[0]!r}), or write OME-Zarr"
+        f"{_HINTS[img.dtype.kind]}, or write OME-Zarr"
     )
 
 

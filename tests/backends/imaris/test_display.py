@@ -62,6 +62,17 @@ def test_colour_tables(kind, path, opened):
 
 
 @pytest.mark.parametrize(
+    ("table", "color"),
+    [("1 0.4 0 0.2 0.2 0 0 0 0", "FF6600"), ("0 0 0 0 0 1 1 0 0", "FF0000"), ("0 0 0 1 1 0 0 0 1", "FFFF00")],
+    ids=["from bright to dark", "the last of two", "bright in the middle"],
+)
+def test_colour_tables_are_as_bright_as_they_get(table, color, path, opened):
+    with h5py.File(path, "r+") as file:
+        file[PLACE].attrs.update(ColorMode="TableColor", ColorTable=table)
+    assert opened(path).channel_color.values.tolist() == ["0000FF", color]
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("Color", "1 0"),

@@ -144,14 +144,15 @@ class TestData:
             np.zeros((5, 20, 24), "c8"),
             np.zeros((5, 20, 24), "S3"),
             np.zeros((0, 3, 3)),
+            h5py.Empty("u2"),
         ],
-        ids=["one axis", "four axes", "complex", "text", "nothing"],
+        ids=["one axis", "four axes", "complex", "text", "nothing", "no value"],
     )
     def test_that_is_no_image(self, data, change, path):
         with change() as file:
             del file[f"{CHANNEL}/Data"]
             file[f"{CHANNEL}/Data"] = data
-        assert f"{CHANNEL}/Data has shape {data.shape} of {data.dtype}, expected integers or floats" in str(
+        assert f"{CHANNEL}/Data has shape {data.shape or ()} of {data.dtype}, expected integers or floats" in str(
             error_of(path)
         )
 
@@ -198,6 +199,12 @@ class TestElsewhere:
             file.move(CHANNEL, "moved")
             file[CHANNEL] = h5py.SoftLink("/moved")
         assert f"{CHANNEL} is a link to /moved" in str(error_of(path))
+
+    def test_at_the_top(self, change, path):
+        with change() as file:
+            file.move("DataSet", "moved")
+            file["DataSet"] = h5py.SoftLink("/moved")
+        assert f"{path}: DataSet is a link to /moved" in str(error_of(path))
 
     def test_later_time_points(self, change, path, opened):
         with change() as file:

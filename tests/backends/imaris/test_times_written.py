@@ -58,8 +58,15 @@ def test_units(values, units, seconds):
         (timed([0.0, 0.0015]), ["2000-01-01 00:00:00", "2000-01-01 00:00:00.002"], "fractions of a millisecond"),
         (timed([0.0], start_time="2020-01-01T00:00:00.000600"), ["2020-01-01 00:00:00.001"], "fractions"),
         (timed([3.0]), ["2000-01-01 00:00:03"], "t starts at 3 s"),
+        (timed([0.0, 4e-4]), ["2000-01-01 00:00:00"] * 2, "times less than a millisecond apart: some are the same"),
+        (
+            timed([5.0], start_time="2020-01-01T00:00:00+02:00"),
+            ["2020-01-01 00:00:05"],
+            "time zone of start_time (UTC+",
+        ),
+        (timed([0.0], start_time="2020-01-01T00:00:00Z"), ["2020-01-01 00:00:00"], "time zone of start_time (UTC)"),
     ],
-    ids=["no coordinate", "no unit", "late", "fine", "fine start", "one late"],
+    ids=["no coordinate", "no unit", "late", "fine", "fine start", "one late", "same", "zone", "Greenwich"],
 )
 def test_what_is_lost_is_said(img, texts, note):
     found, notes = time_texts(img)

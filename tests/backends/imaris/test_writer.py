@@ -575,3 +575,11 @@ def test_paths_of_any_kind(tmp_path):
     for path in (str(tmp_path / "text.ims"), Path(tmp_path / "UPPER.IMS")):
         write_imaris(img, path)
         assert whole(path).shape == (1, 1, 1, 5, 6)
+
+
+def test_the_date_that_stands_for_none_is_not_told(tmp_path):
+    img = as_image(np.zeros((3, 4, 5), "u1"), "tyx", spacing={"t": 2.5}, units={"t": "second", "y": "um", "x": "um"})
+    img.ngff.to_imaris(tmp_path / "a.ims")
+    found = xr.open_dataarray(tmp_path / "a.ims", engine="imaris")
+    assert found.t.values.tolist() == [0, 2.5, 5]
+    assert "start_time" not in found.t.attrs

@@ -240,8 +240,10 @@ class TestOmero:
 
     @pytest.mark.parametrize("window", [(0, np.inf), (-np.inf, 0)])
     def test_windows_without_end(self, window, tmp_path):
-        img = image((1, 4, 4), "cyx", channels=[Channel("a", None, window)])
-        with pytest.raises(FormatError, match=r"channel 'a' has the window .*inf.*finite.*set_channels\(windows"):
+        img = image((1, 4, 4), "cyx").assign_coords(
+            window_start=("c", [float(window[0])]), window_end=("c", [float(window[1])])
+        )
+        with pytest.raises(GeometryError, match=r"channel 0: window .*inf.* is not a pair of finite numbers"):
             img.ngff.to_ome_zarr(tmp_path / "a.zarr")
         assert not list(tmp_path.iterdir())
 

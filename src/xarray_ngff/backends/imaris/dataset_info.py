@@ -13,6 +13,7 @@ from xarray_ngff.backends.imaris.attributes import encoded
 from xarray_ngff.backends.imaris.chunk_layout import Shape
 from xarray_ngff.backends.imaris.decimals import decimal
 from xarray_ngff.backends.imaris.extents_written import Box
+from xarray_ngff.backends.imaris.times import CREATOR
 from xarray_ngff.channels import Channel
 from xarray_ngff.errors import FormatError
 
@@ -103,7 +104,7 @@ def dataset_info(
     if box.unit is not None:
         image["Unit"] = box.unit
     sections = {
-        "ImarisDataSet": {"Creator": "xarray-ngff", "NumberOfImages": "1", "Version": version("xarray-ngff")},
+        "ImarisDataSet": {"Creator": CREATOR, "NumberOfImages": "1", "Version": version("xarray-ngff")},
         "Image": image,
         "Log": {"Entries": "0"},
         "TimeInfo": {

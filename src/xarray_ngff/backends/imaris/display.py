@@ -51,20 +51,23 @@ def _channel(group: h5py.Group, place: str, path: str, notes: list[str]) -> Chan
 
 
 def _color(texts: dict[str, str], place: str, notes: list[str]) -> str | None:
-    """Six hex digits of the base colour, or of the last entry of the colour table."""
+    """Six hex digits of the base colour, or of the brightest entry of the colour table (the last one of several)."""
     key = "ColorTable" if texts.get("ColorMode") == "TableColor" and "ColorTable" in texts else "Color"
     if key not in texts:
         return None
     numbers = _numbers(texts[key])
     if len(numbers) < 3 or (key == "Color" and len(numbers) > 4) or (key == "ColorTable" and len(numbers) % 3):
         numbers = [math.nan] * 3
-    red, green, blue = numbers[:3] if key == "Color" else numbers[-3:]
-    if not all(0 <= part <= 1 for part in (red, green, blue)):
+    if key == "Color":
+        numbers = numbers[:3]
+    if not all(0 <= part <= 1 for part in numbers):
         notes.append(
             f"{key} of {place} is {_shown(texts[key])}, expected red, green and blue from 0 to 1; it was left out"
         )
         return None
-    return "".join(f"{round(255 * part):02X}" for part in (red, green, blue))
+    entries = [numbers[start : start + 3] for start in range(0, len(numbers), 3)]
+    brightest = max(reversed(entries), key=sum)
+    return "".join(f"{round(255 * part):02X}" for part in brightest)
 
 
 def _window(text: str, place: str, notes: list[str]) -> tuple[float, float] | None:

@@ -122,8 +122,9 @@ def member(parent: h5py.Group, name: str, path: str) -> h5py.Group | h5py.Datase
     if links.get_info(raw).type != h5py.h5l.TYPE_HARD:
         target = parent.get(name, getlink=True)
         there = f"{target.filename}:{target.path}" if isinstance(target, h5py.ExternalLink) else target.path
+        place = f"{item_name(parent)}/{name}".lstrip("/")
         raise MetadataError(
-            f"{path}: {item_name(parent)}/{name} is a link to {there}, expected the data themselves; links are not "
+            f"{path}: {place} is a link to {there}, expected the data themselves; links are not "
             "followed. Copy the file with what it links to, with h5py.Group.copy(..., expand_external=True, "
             "expand_soft=True)"
         )

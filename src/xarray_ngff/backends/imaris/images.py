@@ -14,7 +14,7 @@ from xarray_ngff.backends.imaris.display import read_channels
 from xarray_ngff.backends.imaris.extents import read_extents, spatial_coordinates
 from xarray_ngff.backends.imaris.files import Manager, file_manager, opened
 from xarray_ngff.backends.imaris.levels import checked_level, level_count, read_level
-from xarray_ngff.backends.imaris.times import read_times, time_coordinate
+from xarray_ngff.backends.imaris.times import counts_from_no_date, read_times, time_coordinate
 from xarray_ngff.channels import channel_coordinates
 from xarray_ngff.errors import NgffWarning
 
@@ -60,7 +60,8 @@ def _datasets(file: h5py.File, path: str, manager: Manager, indices: Sequence[in
     levels = [read_level(file, path, index, notes) for index in indices]
     times, channels = levels[0].shape[:2]
     extents = read_extents(file, path, notes)
-    coords = {"t": time_coordinate(read_times(file, path, times, notes), times)}
+    read = read_times(file, path, times, notes)
+    coords = {"t": time_coordinate(read, times, dated=not counts_from_no_date(file, path, read))}
     coords |= channel_coordinates(read_channels(file, path, channels, notes))
     datasets = []
     for level in levels:

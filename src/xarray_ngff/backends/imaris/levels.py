@@ -193,7 +193,7 @@ def _data(group: h5py.Group, path: str) -> h5py.Dataset:
     if not isinstance(dataset, h5py.Dataset):
         raise MetadataError(f"{path}: there is no dataset {item_name(group)}/Data. {_REPAIR}")
     try:
-        dtype, shape = dataset.dtype, dataset.shape
+        dtype, shape = dataset.dtype, dataset.shape or ()  # None where there is no value at all
     except TypeError as error:  # a type that NumPy has not
         raise MetadataError(f"{path}: {item_name(dataset)} holds no numbers: {error}. {_REPAIR}") from error
     if dtype.kind not in "iuf" or len(shape) not in (2, 3) or 0 in shape:

@@ -17,7 +17,12 @@ from xarray_ngff.errors import MetadataError
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["read_times", "time_coordinate"]
+__all__ = ["CREATOR", "NO_DATE", "counts_from_no_date", "read_times", "time_coordinate"]
+
+#: What files of this package name as their creator.
+CREATOR = "xarray-ngff"
+#: The date of t = 0 in files of images that do not say it.
+NO_DATE = datetime(2000, 1, 1)
 
 # Imaris writes times in milliseconds, so steps that differ by less may be the same.
 _RESOLUTION = 1e-3
@@ -55,10 +60,22 @@ def read_times(file: h5py.File, path: str, count: int, notes: list[str]) -> list
     return times
 
 
-def time_coordinate(times: list[datetime] | None, count: int) -> xr.Variable:
+def counts_from_no_date(file: h5py.File, path: str, times: list[datetime] | None) -> bool:
+    """Whether the date of the times only stands for the one that the image did not say when it was written."""
+    info = group_at(file, "DataSetInfo", path)
+    group = None if info is None else group_at(info, "ImarisDataSet", path)
+    try:
+        creator = None if group is None else text_at(group, "Creator", path)
+    except MetadataError:
+        return False
+    return creator == CREATOR and times is not None and times[0].date() == NO_DATE.date()
+
+
+def time_coordinate(times: list[datetime] | None, count: int, *, dated: bool = True) -> xr.Variable:
     """Coordinate of t in seconds since the first time point, or frames that are counted.
 
-    Steps that are the same within a millisecond make a regular axis; others stay as the file has them.
+    Steps that are the same within a millisecond make a regular axis; others stay as the file has them. Without `dated`
+    the date of the first is not told.
 
     Examples
     --------
@@ -76,5 +93,6 @@ def time_coordinate(times: list[datetime] | None, count: int) -> xr.Variable:
         coord = geometry.coordinate("t", count, step=step, units="second")
         if np.abs(coord.values - seconds).max() >= _RESOLUTION:
             coord = xr.Variable(("t",), seconds, {"units": "second"})
-    coord.attrs[START_TIME] = times[0].isoformat()
+    if dated:
+        coord.attrs[START_TIME] = times[0].isoformat()
     return coord

@@ -9,13 +9,11 @@ import numpy.typing as npt
 import xarray as xr
 
 from xarray_ngff.backends._times import start_time
+from xarray_ngff.backends.imaris.times import NO_DATE
 from xarray_ngff.errors import GeometryError, UnitError
 from xarray_ngff.units import conversion_factor, converted
 
-__all__ = ["NO_DATE", "time_texts"]
-
-#: The date of t = 0 in files of images that do not say it.
-NO_DATE = datetime(2000, 1, 1)
+__all__ = ["time_texts"]
 
 # Milliseconds that float64 and the conversion of units add to whole ones.
 _NOISE = 1e-6
@@ -56,11 +54,21 @@ def time_texts(img: xr.DataArray) -> tuple[list[str], list[str]]:
         )
     zero = start or NO_DATE
     milliseconds = seconds * 1e3 + zero.microsecond % 1000 / 1e3
-    if np.abs(milliseconds - np.rint(milliseconds)).max() > max(_NOISE, 1e-12 * np.abs(milliseconds).max()):
+    if start is not None and start.tzinfo is not None:
+        notes.append(
+            f"the time zone of start_time ({start.tzname()}): the file has the time of day there, without the zone"
+        )
+    rounded = np.rint(milliseconds)
+    if (np.diff(rounded) <= 0).any():
+        notes.append(
+            "times less than a millisecond apart: some are the same in the file, so readers count the time points. "
+            "Write OME-Zarr to keep them"
+        )
+    elif np.abs(milliseconds - rounded).max() > max(_NOISE, 1e-12 * np.abs(milliseconds).max()):
         notes.append("fractions of a millisecond of t")
     try:
         zero = zero.replace(microsecond=zero.microsecond // 1000 * 1000)
-        return [_text(zero + timedelta(milliseconds=float(time))) for time in np.rint(milliseconds)], notes
+        return [_text(zero + timedelta(milliseconds=float(time))) for time in rounded], notes
     except OverflowError as error:
         raise GeometryError(
             f"coordinate 't' reaches from {seconds[0]:g} to {seconds[-1]:g} s after {start or NO_DATE}, which is "

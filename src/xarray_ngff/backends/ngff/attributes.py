@@ -196,7 +196,7 @@ def _omero(img: xr.DataArray) -> dict[str, Any] | None:
             {
                 "label": channel.name or str(index),
                 "color": channel.color or colors[index % len(colors)],
-                "window": _window(channel, index, img.dtype),
+                "window": _window(channel, img.dtype),
                 "active": True,
             }
             for index, channel in enumerate(known)
@@ -204,7 +204,7 @@ def _omero(img: xr.DataArray) -> dict[str, Any] | None:
     }
 
 
-def _window(channel: Channel, index: int, dtype: np.dtype[Any]) -> dict[str, float]:
+def _window(channel: Channel, dtype: np.dtype[Any]) -> dict[str, float]:
     if np.issubdtype(dtype, np.integer):
         info = np.iinfo(dtype)
         widest = float(info.min), float(info.max)
@@ -214,11 +214,6 @@ def _window(channel: Channel, index: int, dtype: np.dtype[Any]) -> dict[str, flo
         widest if channel.window is None else (min(widest[0], channel.window[0]), max(widest[1], channel.window[1]))
     )
     start, end = channel.window or limits
-    if not np.isfinite([*limits, start, end]).all():
-        raise FormatError(
-            f"channel {channel.name or index!r} has the window {(start, end)} and the limits {limits}, and OME-Zarr "
-            "holds finite numbers only: set it with img.ngff.set_channels(windows=...)"
-        )
     return {"min": limits[0], "max": limits[1], "start": start, "end": end}
 
 
