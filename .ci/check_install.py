@@ -29,4 +29,20 @@ again = xr.open_dataarray("scan.ome.zarr", engine="ngff", chunks={})
 np.testing.assert_array_equal(again.values, image.values)
 np.testing.assert_allclose(again.ngff.affine, truth.affine, rtol=1e-5, atol=1e-5)
 
-print(f"xarray-ngff {version('xarray-ngff')}, installed without extras, opened a NIfTI, wrote and reopened an OME-Zarr")
+cells = xarray_ngff.as_image(
+    np.arange(2 * 3 * 300 * 300, dtype="uint16").reshape(2, 3, 300, 300),
+    "czyx",
+    spacing=(2, 0.5, 0.5),
+    origin=(10, -4, 7),
+    units="um",
+    channels=["DAPI", "GFP"],
+)
+cells.ngff.to_ome_tiff("cells.ome.tif")
+xr.open_dataarray("cells.ome.tif", engine="ome-tiff", chunks={}).ngff.to_imaris("cells.ims")
+for path, engine in (("cells.ome.tif", "ome-tiff"), ("cells.ims", "imaris")):
+    again = xr.open_dataarray(path, engine=engine).squeeze()
+    np.testing.assert_array_equal(again.values, cells.values)
+    np.testing.assert_allclose(again.ngff.affine, cells.ngff.affine)
+    assert again.c.values.tolist() == ["DAPI", "GFP"]
+
+print(f"xarray-ngff {version('xarray-ngff')}, installed without extras, opened and wrote every format")
