@@ -42,6 +42,8 @@ __all__ = ["NiftiArray", "open_nifti", "preferred_chunks"]
 
 # Uncompressed bytes that are taken from a gzip stream at a time.
 _PIECE = 1 << 22
+# Bytes that are read from a plain file although only a part of them is wanted.
+_ROW = 1 << 16
 # Bytes of the chunks that chunks={} gives.
 _CHUNK = 1 << 25
 
@@ -161,9 +163,9 @@ def preferred_chunks(stored: Sequence[str | None], shape: Sequence[int], itemsiz
 class NiftiArray(LazyArray):
     """Voxels of a NIfTI file.
 
-    An uncompressed file is mapped into memory for each read and only what is asked for is copied. A gzip stream is
-    read forward in pieces; with indexed_gzip (through nibabel) going back is cheap too, without it the stream starts
-    anew. Threads take turns on a stream. Pickled copies open the file for themselves.
+    Of an uncompressed file the runs of bytes are read that hold what is asked for. A gzip stream is read forward in
+    pieces; with indexed_gzip (through nibabel) going back is cheap too, without it the stream starts anew. Threads take
+    turns on a stream. Pickled copies open the file for themselves.
 
     Parameters
     ----------
@@ -206,7 +208,7 @@ class NiftiArray(LazyArray):
     def read(self, key: FileKey) -> npt.NDArray[Any]:
         """Selected voxels, in the axis order of the file."""
         self._check_size()
-        stored = self._read_stream(key) if self.compressed else self._read_map(key)
+        stored = self._read_stream(key) if self.compressed else self._read_file(key)
         return stored if self.scaling is None else self.scaling.decode(stored)
 
     @property
@@ -230,10 +232,14 @@ class NiftiArray(LazyArray):
             f"{self.stored_dtype} after {self.offset} bytes of header, found {found}{cause}. Get a whole copy"
         )
 
-    def _read_map(self, key: FileKey) -> npt.NDArray[Any]:
-        mapped: npt.NDArray[Any] = np.memmap(self.path, self.stored_dtype, "r", self.offset, self.file_shape, order="F")
-        # an array of its own, so that no file stays open behind it
-        return np.array(take_orthogonal(mapped, key), order="K", subok=False)
+    def _read_file(self, key: FileKey) -> npt.NDArray[Any]:
+        # not through a memory map: pages around what is read would count as memory of the process
+        wanted = [_indices(part, length) for part, length in zip(key, self.file_shape, strict=True)]
+        found = np.empty([len(indices) for indices in wanted], self.stored_dtype, order="F")
+        if found.size:
+            with Path(self.path).open("rb", buffering=0) as stream:
+                self._fill(found, wanted, stream, most=_ROW)
+        return _without_integers(found, key)
 
     def _read_stream(self, key: FileKey) -> npt.NDArray[Any]:
         wanted = [_indices(part, length) for part, length in zip(key, self.file_shape, strict=True)]
@@ -244,17 +250,15 @@ class NiftiArray(LazyArray):
                     # a pass over most of the file needs no index, without which it is twice as fast
                     if 2 * found.nbytes > self._data_end - self.offset:
                         with gzip.open(self.path) as stream:
-                            self._fill(found, wanted, stream)
+                            self._fill(found, wanted, stream, most=_PIECE)
                     else:
-                        self._fill(found, wanted, self._kept_stream())
+                        self._fill(found, wanted, self._kept_stream(), most=_PIECE)
                 except (EOFError, zlib.error, ValueError, OSError) as error:
                     self.close()
                     if isinstance(error, OSError) and error.errno is not None:
                         raise  # the disk's trouble, not the file's
                     raise self._truncated(self._bytes_found(), f" ({error})") from error
-        return take_orthogonal(
-            found, tuple(slice(None) if isinstance(part, (slice, np.ndarray)) else 0 for part in key)
-        )
+        return _without_integers(found, key)
 
     def _kept_stream(self) -> Any:
         """Stream that stays open for the next read, with an index for going back where indexed_gzip is installed."""
@@ -264,13 +268,18 @@ class NiftiArray(LazyArray):
             self._stream = ImageOpener(self.path)
         return self._stream
 
-    def _fill(self, found: npt.NDArray[Any], wanted: Sequence[npt.NDArray[np.intp]], stream: Any) -> None:
-        """Read the pieces that hold the wanted voxels, in the order of the file."""
-        # the fastest axes are taken whole as long as they fit in a piece, the next one in spans, the others one by one
+    def _fill(self, found: npt.NDArray[Any], wanted: Sequence[npt.NDArray[np.intp]], stream: Any, *, most: int) -> None:
+        """Read the pieces that hold the wanted voxels, in the order of the file.
+
+        The fastest axes are read whole where they are wanted whole, or have no more than `most` bytes, the next one in
+        spans, and the others index by index.
+        """
         split, unit = 0, self.stored_dtype.itemsize
-        while split < len(self.file_shape) - 1 and unit * self.file_shape[split] <= _PIECE:
-            unit *= self.file_shape[split]
-            split += 1
+        while split < len(self.file_shape) - 1:
+            longer = unit * self.file_shape[split]
+            if longer > (_PIECE if len(wanted[split]) == self.file_shape[split] else most):
+                break
+            unit, split = longer, split + 1
         inner = self.file_shape[:split]
         strides = np.cumprod([unit, *self.file_shape[split:-1]], dtype=object)
         within = [_as_slice(indices) for indices in wanted[:split]]
@@ -296,6 +305,11 @@ class NiftiArray(LazyArray):
         except (EOFError, OSError, zlib.error):
             return found
         return found
+
+
+def _without_integers(found: npt.NDArray[Any], key: FileKey) -> npt.NDArray[Any]:
+    """What was read, without the axes that an integer selects along."""
+    return found[tuple(slice(None) if isinstance(part, (slice, np.ndarray)) else 0 for part in key)]
 
 
 def _bytes_at(stream: Any, position: int, count: int) -> bytes:
