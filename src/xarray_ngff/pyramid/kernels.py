@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xarray_ngff.errors import GeometryError
+from xarray_ngff.pyramid.ordering import middle_lanes, sorted_lanes
 
 __all__ = ["METHODS", "block_reduce"]
 
@@ -25,8 +26,7 @@ Counts: TypeAlias = tuple[int, ...]
 
 METHODS = ("mean", "nearest", "mode", "min", "max", "median")
 
-_TILE_BYTES = 2**18  # a tile and its sums stay in a core's second-level cache, and are memory that malloc reuses
-_NETWORK_LANES = 64  # beyond this a sorting network has more comparisons than a sort has
+_TILE_BYTES = 2**19  # a tile and its sums stay in a core's caches, and are memory that malloc reuses
 
 
 def block_reduce(array: Array, factors: Sequence[int], method: str = "mean") -> Array:
@@ -66,7 +66,7 @@ def block_reduce(array: Array, factors: Sequence[int], method: str = "mean") -> 
     -------
     numpy.ndarray
         A new array whose axes lie in memory in the order of those of `array`; `array` itself when every factor is 1.
-        Beside the result it takes about a MiB, or a few times one block where a block is larger.
+        Beside the result it takes 2 MiB at most, or a few times one block where a block is larger.
 
     Raises
     ------
@@ -168,13 +168,18 @@ def _fold(ufunc: np.ufunc, tile: Array, block: Counts, dtype: np.dtype[Any] | No
     """Combine the voxels of each block axis by axis; the contiguous axis comes last, when the least is left."""
     for axis, factor in enumerate(block):
         if factor > 1:
-            before = (slice(None),) * axis
-            lanes = [tile[(*before, slice(offset, None, factor))] for offset in range(factor)]
+            lanes = _along(tile, axis, factor)
             folded: Array = ufunc(lanes[0], lanes[1], dtype=dtype)
             for lane in lanes[2:]:
                 ufunc(folded, lane, out=folded)
             tile = folded
     return tile
+
+
+def _along(tile: Array, axis: int, factor: int) -> list[Array]:
+    """Views of the first, the second, ... voxel of each block along an axis."""
+    before = (slice(None),) * axis
+    return [tile[(*before, slice(offset, None, factor))] for offset in range(factor)]
 
 
 def _means(tile: Array, block: Counts) -> Array:
@@ -192,6 +197,7 @@ def _means(tile: Array, block: Counts) -> Array:
     return _rounded_quotient(_fold(np.add, remainders, block), count, _fold(np.add, quotients, block))
 
 
+@functools.cache
 def _sum_dtype(dtype: np.dtype[Any], count: int) -> np.dtype[Any] | None:
     """The narrowest integer dtype that holds the sum of `count` values and half of `count`; None beyond 64 bits."""
     limits = np.iinfo(dtype)
@@ -226,17 +232,48 @@ def _maxima(tile: Array, block: Counts) -> Array:
 
 
 def _modes(tile: Array, block: Counts) -> Array:
-    modes = _minima(tile, block)
-    mixed = np.flatnonzero(modes != _maxima(tile, block))  # NaN too; few blocks of a label image
-    if mixed.size:
-        lanes = _lanes(tile, block)
-        modes.put(mixed, _most_frequent(_sorted_lanes(lanes.reshape(len(lanes), -1).take(mixed, axis=1))))
+    corners, mixed = _corners(tile, block)
+    modes = corners.copy()
+    if mixed.any():  # few blocks of a label image
+        lanes = np.stack([tile[place][mixed] for place in _offsets(block)])
+        modes[mixed] = _most_frequent(sorted_lanes(lanes))
     return modes
+
+
+def _corners(tile: Array, block: Counts) -> tuple[Array, Array]:
+    """The first voxel of each block, as a view, and whether another one is not equal to it (NaN equals nothing)."""
+    mixed = np.zeros((1,) * tile.ndim, bool)
+    for axis, factor in enumerate(block):
+        if factor > 1:
+            first, *others = _along(tile, axis, factor)
+            unequal = first != others[0]
+            for other in others[1:]:
+                unequal |= first != other
+            if mixed.size > 1:
+                unequal |= _any_along(mixed, axis, factor)
+            tile, mixed = first, unequal
+    return tile, mixed
+
+
+def _any_along(flags: Array, axis: int, factor: int) -> Array:
+    """Whether any of the flags of each block along an axis is set."""
+    if axis == flags.ndim - 1 and factor in (2, 4, 8):  # those of a block are one number in memory
+        found: Array = np.ascontiguousarray(flags).view(f"u{factor}") != 0
+    else:
+        found = functools.reduce(np.logical_or, _along(flags, axis, factor))
+    return found
+
+
+def _offsets(block: Counts) -> Iterator[Slices]:
+    """Index of each voxel of all blocks."""
+    for offset in itertools.product(*map(range, block)):
+        yield tuple(slice(start, None, factor) for start, factor in zip(offset, block, strict=True))
 
 
 def _most_frequent(lanes: Sequence[Array]) -> Array:
     """The value that most of the sorted lanes have, the smallest of several."""
-    best = lanes[0]
+    bits = np.dtype(f"u{lanes[0].itemsize}") if lanes[0].itemsize <= 8 else None
+    best = lanes[0].copy()
     run = np.ones(best.shape, np.min_scalar_type(len(lanes)))
     longest = run.copy()
     for before, value in itertools.pairwise(lanes):
@@ -245,21 +282,32 @@ def _most_frequent(lanes: Sequence[Array]) -> Array:
             same |= np.isnan(before)  # NaN are last, so another follows
         run *= same
         run += 1
-        best = np.where(run > longest, value, best)
+        longer = run > longest
+        if bits is None:
+            np.copyto(best, value, where=longer)
+        else:  # the same on the bits, without a branch for each value
+            kept = best.view(bits)
+            kept ^= (kept ^ value.view(bits)) & np.negative(longer, dtype=bits)
         np.maximum(longest, run, out=longest)
     return best
 
 
 def _medians(tile: Array, block: Counts) -> Array:
-    lanes = _sorted_lanes(_lanes(tile, block))
-    low, high = lanes[(len(lanes) - 1) // 2], lanes[len(lanes) // 2]
+    lanes = _lanes(tile, block)
+    count = len(lanes)
+    unordered = None
+    if tile.dtype.kind == "f" and np.isnan(lanes).any():
+        unordered = np.isnan(lanes).any(axis=0)
+    low, high = middle_lanes(lanes)
     if tile.dtype.kind != "f":
         floor: Array = (low >> 1) + (high >> 1) + (low & high & 1)
         floor += (low ^ high) & floor & 1  # a half goes up from an odd value only
         return floor
     wide = np.result_type(tile.dtype, np.float64)
-    middle: Array = low if len(lanes) % 2 else (low.astype(wide) + high.astype(wide)) / 2
-    return np.where(np.isnan(lanes[-1]), lanes[-1], middle)
+    middle: Array = low if count % 2 else (low.astype(wide) + high.astype(wide)) / 2
+    if unordered is not None:
+        middle[unordered] = np.nan
+    return middle
 
 
 def _lanes(tile: Array, block: Counts) -> Array:
@@ -268,34 +316,6 @@ def _lanes(tile: Array, block: Counts) -> Array:
     split = tile.reshape([n for pair in zip(counts, block, strict=True) for n in pair])
     within, across = range(1, split.ndim, 2), range(0, split.ndim, 2)
     return np.array(split.transpose(*within, *across), order="C").reshape(-1, *counts)  # a copy even of one block
-
-
-def _sorted_lanes(lanes: Array) -> list[Array]:
-    """The values of each block in order, the smallest in the first lane, NaN in the last; overwrites `lanes`."""
-    if len(lanes) > _NETWORK_LANES or (lanes.dtype.kind == "f" and np.isnan(lanes).any()):
-        return list(np.sort(lanes, axis=0))
-    ordered = list(lanes)
-    spare = np.empty_like(ordered[0])
-    for low, high in _sorting_network(len(ordered)):
-        np.minimum(ordered[low], ordered[high], out=spare)
-        np.maximum(ordered[low], ordered[high], out=ordered[high])
-        ordered[low], spare = spare, ordered[low]
-    return ordered
-
-
-@functools.cache
-def _sorting_network(count: int) -> tuple[tuple[int, int], ...]:
-    """Pairs of lanes to put in order, one after another, to sort `count` lanes: Batcher's odd-even merge sort."""
-    halvings = [2**power for power in reversed(range((count - 1).bit_length()))]
-    return tuple(
-        (low, low + step)
-        for span in reversed(halvings)
-        for step in halvings
-        if step <= span
-        for start in range(step % span, count - step, 2 * step)
-        for low in range(start, min(start + step, count - step))
-        if low // (2 * span) == (low + step) // (2 * span)
-    )
 
 
 # method: (kinds of dtype, kernel from a tile of whole blocks of more than one voxel, and their shape, to their values)
