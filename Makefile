@@ -31,7 +31,7 @@ layers: $(VENV)/.installed-test ## import-linter: imports point down only
 docs: $(VENV)/.installed-docs ## the pages, with their examples run, in docs/_build/html
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --jobs auto docs docs/_build/html
 
-bench: $(VENV)/.installed-test ## side by side with peers
+bench: $(VENV)/.installed-bench ## side by side with peers
 	$(BIN)/python -m benchmarks
 
 # Old releases warn about newer neighbours, so here a warning is no error.

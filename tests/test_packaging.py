@@ -13,7 +13,7 @@ import xarray_ngff
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-FOR_DEVELOPERS = {"all", "test", "docs"}
+FOR_DEVELOPERS = {"all", "bench", "docs", "test"}
 
 
 def lower_bounds(requirements):
