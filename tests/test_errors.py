@@ -11,6 +11,7 @@ from xarray_ngff import errors
         (errors.FormatError, ValueError),
         (errors.MetadataError, errors.FormatError),
         (errors.LevelError, IndexError),
+        (errors.MemoryLimitError, ValueError),
         (errors.TargetExistsError, FileExistsError),
     ],
 )

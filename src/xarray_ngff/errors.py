@@ -10,6 +10,7 @@ __all__ = [
     "FormatError",
     "GeometryError",
     "LevelError",
+    "MemoryLimitError",
     "MetadataError",
     "MissingExtraError",
     "MissingFileError",
@@ -43,6 +44,10 @@ class MetadataError(FormatError):
 
 class LevelError(NgffError, IndexError):
     """A resolution level, multiscale or group that was asked for is not in the file."""
+
+
+class MemoryLimitError(NgffError, ValueError):
+    """A memory limit is no amount of memory, or less than the smallest piece of the work needs."""
 
 
 class TargetExistsError(NgffError, FileExistsError):

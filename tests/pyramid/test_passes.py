@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xarray_ngff.pyramid.grids import level_grids
 from xarray_ngff.pyramid.passes import plan_passes
 from xarray_ngff.pyramid.plan import plan_levels
 
@@ -75,3 +78,50 @@ def test_every_level_once_from_what_is_there(data):
         written += each.levels
     assert written == sorted(written) or len(set(written)) == len(written)
     assert sorted(written) == list(range(len(plan)))
+
+
+@st.composite
+def gridded(draw):
+    """Levels of an image of 2 to 5 axes with their grids, where shards are whole chunks."""
+    dims = draw(st.sampled_from(["yx", "zyx", "cyx", "tzyx", "tczyx"]))
+    sizes = {dim: draw(st.integers(1, 14 if dim in "zyx" else 3)) for dim in dims}
+    spatial = {dim: n for dim, n in sizes.items() if dim in "zyx"}
+    factors, grown = [], dict.fromkeys(spatial, 1)
+    for _ in range(draw(st.integers(0, 3))):
+        before = {dim: min(n, spatial[dim]) for dim, n in grown.items()}
+        grown = {dim: n * draw(st.sampled_from([1, 2, 2, 3])) for dim, n in grown.items()}
+        if {dim: min(n, spatial[dim]) for dim, n in grown.items()} != before:
+            factors.append(grown)
+    plan = plan_levels(spatial, dict.fromkeys(spatial, 1.0), factors=factors)
+    shapes = [tuple(level.sizes.get(dim, sizes[dim]) for dim in dims) for level in plan]
+    chunks = {dim: draw(st.integers(1, 6)) for dim in dims}
+    shards = draw(st.none() | st.just({dim: n * draw(st.integers(1, 3)) for dim, n in chunks.items()}))
+    return dims, plan, shapes, level_grids(dims, shapes, chunks, shards, shrink=draw(st.booleans()))
+
+
+@settings(deadline=None)
+@given(gridded(), st.sampled_from([1, 20, 200, 2000, 10**9]))
+def test_no_unit_has_two_writers_and_every_voxel_one(pyramid, block_bytes):
+    """Units are shards, or chunks, of every level; counted voxel by voxel."""
+    dims, plan, shapes, grids = pyramid
+    passes = plan_passes(plan, dims, shapes, [grid.unit for grid in grids], 1, block_bytes=block_bytes)
+    writer = [np.full(shape, -1) for shape in shapes]
+    count = [np.zeros(shape, int) for shape in shapes]
+    number = 0
+    for each in passes:
+        first = each.levels[0]
+        assert math.prod(each.unit) <= max(block_bytes, math.prod(map(min, grids[first].unit, shapes[first])))
+        for corner in itertools.product(*(range(0, n, u) for n, u in zip(shapes[first], each.unit, strict=True))):
+            number += 1
+            regions = {first: [(a, min(a + u, n)) for a, u, n in zip(corner, each.unit, shapes[first], strict=True)]}
+            for level, parent, steps in list(zip(each.levels, each.parents, each.steps, strict=True))[1:]:
+                regions[level] = [(a // s, -(-b // s)) for (a, b), s in zip(regions[parent], steps, strict=True)]
+            for level, region in regions.items():
+                place = tuple(slice(a, b) for a, b in region)
+                count[level][place] += 1
+                writer[level][place] = number
+    for level, grid in enumerate(grids):
+        assert (count[level] == 1).all()
+        for corner in itertools.product(*(range(0, n, u) for n, u in zip(grid.shape, grid.unit, strict=True))):
+            unit = tuple(slice(a, a + u) for a, u in zip(corner, grid.unit, strict=True))
+            assert len(np.unique(writer[level][unit])) == 1

@@ -1,61 +1,21 @@
-"""Streaming: every chunk is written once and by one task, and what a task holds is bounded."""
+"""What becomes of one block: every level that is made from it, and no more of a stored one than is needed."""
 
 import itertools
 import math
-import threading
-import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 
-import dask
-import dask.array as da
 import numpy as np
 import pytest
-from dask.delayed import delayed
+import zarr
+from arrays import Recorder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xarray_ngff.pyramid import stream
-from xarray_ngff.pyramid.kernels import METHODS, block_reduce
-from xarray_ngff.pyramid.passes import Pass, plan_passes
-from xarray_ngff.pyramid.plan import plan_levels
-from xarray_ngff.pyramid.stream import block_shape, compute, reduce_block, reducing_tasks, regions, storing_tasks
-
-
-class Recorder:
-    """Array that remembers the regions that were written and read."""
-
-    shards = None
-
-    def __init__(self, array, chunks):
-        self.array, self.written, self.read = array, [], []
-        self.shape, self.dtype, self.chunks = array.shape, array.dtype, tuple(chunks)
-
-    def __setitem__(self, region, values):
-        self.written.append(region)
-        self.array[region] = values
-
-    def __getitem__(self, region):
-        self.read.append(region)
-        return self.array[region]
-
-
-def chunk_numbers(region, chunks):
-    return itertools.product(
-        *(range(part.start // c, -(-part.stop // c)) for part, c in zip(region, chunks, strict=True))
-    )
-
+from xarray_ngff.pyramid.passes import Pass
+from xarray_ngff.pyramid.stream import block_key, block_shape, made_block, regions, store_block, written_bytes
 
 shapes = st.lists(st.integers(1, 13), min_size=1, max_size=3)
-
-
-@st.composite
-def split(draw, total):
-    """Chunk sizes that add up to a total."""
-    sizes = []
-    while sum(sizes) < total:
-        sizes.append(draw(st.integers(1, total - sum(sizes))))
-    return tuple(sizes)
 
 
 class TestBlockShape:
@@ -86,6 +46,18 @@ class TestBlockShape:
 
 class TestRegions:
     @given(shape=shapes, data=st.data())
+    def test_within_a_region_cover_it_once(self, shape, data):
+        chunks = [data.draw(st.integers(1, n + 2)) for n in shape]
+        within = tuple(slice(*sorted(data.draw(st.tuples(st.integers(0, n), st.integers(0, n))))) for n in shape)
+        count, expected = np.zeros(shape, int), np.zeros(shape, int)
+        expected[within] = 1
+        for region in regions(shape, chunks, within):
+            assert count[region].size
+            count[region] += 1
+            assert all(part.start // c == (part.stop - 1) // c for part, c in zip(region, chunks, strict=True))
+        np.testing.assert_array_equal(count, expected)
+
+    @given(shape=shapes, data=st.data())
     def test_cover_every_voxel_once(self, shape, data):
         chunks = [data.draw(st.integers(1, n + 2)) for n in shape]
         count = np.zeros(shape, int)
@@ -95,203 +67,117 @@ class TestRegions:
         assert (count == 1).all()
 
 
-def whole(chunks, levels=(0,), parents=(None,), steps=None, source=None):
-    """Pass whose blocks are whole chunks of its first level."""
-    ones = (1,) * len(chunks)
-    return Pass(source, tuple(levels), tuple(parents), tuple(steps or [ones]), tuple(chunks))
-
-
-@st.composite
-def pyramids(draw):
-    """Shape, a plan of levels with factors by axis, and chunks for each of them."""
-    shape = tuple(draw(st.lists(st.integers(1, 13), min_size=1, max_size=3)))
-    dims = ("z", "y", "x")[-len(shape) :]
-    grown, factors = dict.fromkeys(dims, 1), []
-    for _ in range(draw(st.integers(0, 3))):
-        grown = {dim: factor * draw(st.sampled_from([1, 2, 2, 3])) for dim, factor in grown.items()}
-        clamped = {dim: min(factor, n) for (dim, factor), n in zip(grown.items(), shape, strict=True)}
-        if not factors or clamped != factors[-1]:
-            factors.append(clamped)
-    factors = [each for each in factors if set(each.values()) != {1}]
-    sizes = dict(zip(dims, shape, strict=True))
-    plan = plan_levels(sizes, dict.fromkeys(dims, 1.0), factors=factors)
-    shapes = [tuple(level.sizes.values()) for level in plan]
-    chunks = [tuple(draw(st.integers(1, n)) for n in each) for each in shapes]
-    return plan, dims, shapes, chunks
-
-
-class TestStoring:
-    @given(shape=shapes, data=st.data())
-    @settings(deadline=None, max_examples=60)
-    def test_no_two_tasks_meet_in_a_chunk(self, shape, data):
-        """Whatever the chunks of the source are."""
-        array = np.arange(math.prod(shape)).reshape(shape)
-        source = da.from_array(array, chunks=tuple(data.draw(split(n)) for n in shape))
-        chunks = tuple(data.draw(st.integers(1, n)) for n in shape)
-        target = Recorder(np.full(shape, -1), chunks)
-        dask.compute(storing_tasks(source, [target], whole(chunks), "mean"), scheduler="synchronous")
-        np.testing.assert_array_equal(target.array, array)
-        touched = Counter(number for region in target.written for number in chunk_numbers(region, chunks))
-        assert set(touched.values()) == {1}
-        assert len(touched) == math.prod(-(-n // c) for n, c in zip(shape, chunks, strict=True))
-
-    def test_delayed_targets_are_made_once(self):
-        made = []
-
-        def make():
-            made.append([Recorder(np.zeros((6, 6)), (2, 2))])
-            return made[-1]
-
-        tasks = storing_tasks(da.ones((6, 6), chunks=2), delayed(make, pure=False)(), whole((2, 2)), "mean")
-        dask.compute(tasks, scheduler="synchronous")
-        assert len(made) == 1
-        assert (made[0][0].array == 1).all()
-
-    def test_every_source_chunk_is_computed_once(self):
-        """Chunks of the source that straddle those of the target, too."""
-        computed = Counter()
-        lock = threading.Lock()
-
-        def block(info):
-            with lock:
-                computed[info[None]["chunk-location"]] += 1
-            return np.ones(info[None]["chunk-shape"])
-
-        source = da.map_blocks(
-            lambda block_info: block(block_info), chunks=((5, 5, 5), (7, 7)), dtype=float, meta=np.empty((0, 0))
-        )
-        target = Recorder(np.zeros((15, 14)), (4, 4))
-        dask.compute(storing_tasks(source, [target], whole((4, 4)), "mean"))
-        assert (target.array == 1).all()
-        assert set(computed.values()) == {1}
-        assert len(computed) == 6
-
-
-class TestPasses:
-    """A pyramid written in passes is the one that is reduced level by level, and no chunk has two writers."""
-
-    @given(pyramid=pyramids(), data=st.data(), method=st.sampled_from(METHODS))
-    @settings(deadline=None, max_examples=150)
-    def test_in_blocks_as_at_once(self, pyramid, data, method):
-        plan, dims, level_shapes, chunks = pyramid
-        array = np.random.default_rng(data.draw(st.integers(0, 99))).integers(0, 50, level_shapes[0]).astype("u1")
-        expected = [array]
-        for level in plan[1:]:
-            expected.append(block_reduce(expected[level.source], [level.steps[dim] for dim in dims], method))
-        source = da.from_array(array, chunks=tuple(data.draw(split(n)) for n in array.shape))
-        block_bytes = data.draw(st.sampled_from([1, 30, 300, 10**6]))
-        passes = plan_passes(plan, dims, level_shapes, chunks, 1, block_bytes=block_bytes)
-        targets = [Recorder(np.zeros(s, "u1"), c) for s, c in zip(level_shapes, chunks, strict=True)]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stream, "_PART_BYTES", data.draw(st.sampled_from([1, 8, 64, 2**25])))
-            for stage in passes:
-                if stage.source is None:
-                    tasks = storing_tasks(source, targets, stage, method)
-                else:
-                    tasks = reducing_tasks(targets, stage, level_shapes[stage.levels[0]], method, after=None)
-                dask.compute(tasks, scheduler="synchronous")
-        for target, level, c in zip(targets, expected, chunks, strict=True):
-            np.testing.assert_array_equal(target.array, level)
-            touched = Counter(number for region in target.written for number in chunk_numbers(region, c))
-            assert set(touched.values()) == {1}
-            assert len(touched) == math.prod(-(-n // length) for n, length in zip(level.shape, c, strict=True))
-        # a stored level is read once for each pass that starts from it, and not by those that came from memory
-        for index, target in enumerate(targets):
-            count = np.zeros(target.shape, int)
-            for region in target.read:
-                count[region] += 1
-            assert (count == sum(stage.source == index for stage in passes)).all()
-
+class TestMadeBlock:
     @given(limit=st.sampled_from([1, 8, 64]), factors=st.tuples(st.integers(1, 4), st.integers(1, 4)))
     @settings(deadline=None)
     def test_what_is_read_at_a_time_is_bounded(self, limit, factors):
-        source = Recorder(np.zeros((13, 17), "u1"), (4, 4))
+        source = Recorder(np.arange(13 * 17, dtype="u1").reshape(13, 17), (4, 4))
         shape = tuple(-(-n // f) for n, f in zip(source.shape, factors, strict=True))
-        targets = [source, Recorder(np.zeros(shape, "u1"), shape)]
-        stage = whole(shape, [1], [0], [factors], source=0)
+        stage = Pass(0, (1,), (0,), (factors,), shape)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stream, "_PART_BYTES", limit)
-            reduce_block(targets, tuple(slice(0, n) for n in shape), stage, "max")
+            patch.setattr(stream, "PART_BYTES", limit)
+            made = made_block([source], tuple(slice(0, n) for n in shape), stage, "max")
+        whole = math.prod(math.lcm(4, f) for f in factors)  # no chunk of the source is decoded twice
+        touched = Counter()
         for region in source.read:
-            assert math.prod(part.stop - part.start for part in region) <= max(limit, math.prod(factors))
-
-    def test_starts_after_what_it_waits_for(self):
-        order = []
-
-        class Late(Recorder):
-            def __getitem__(self, region):
-                order.append("read")
-                return super().__getitem__(region)
-
-        def before():
-            time.sleep(0.05)
-            order.append("before")
-
-        targets = [Late(np.arange(8), (8,)), Recorder(np.zeros(4, int), (1,))]
-        stage = whole((1,), [1], [0], [(2,)], source=0)
-        tasks = reducing_tasks(targets, stage, (4,), "max", after=delayed(before, pure=False)())
-        dask.compute(tasks, scheduler="threads", num_workers=4)
-        assert order == ["before", *["read"] * 4]
-        assert targets[1].array.tolist() == [1, 3, 5, 7]
+            assert math.prod(part.stop - part.start for part in region) <= max(limit, whole)
+            touched.update(itertools.product(*(range(p.start // 4, -(-p.stop // 4)) for p in region)))
+        if all(4 % f == 0 for f in factors):
+            assert set(touched.values()) == {1}
+        for place in np.ndindex(shape):
+            block = tuple(slice(i * f, (i + 1) * f) for i, f in zip(place, factors, strict=True))
+            assert made[place] == source.array[block].max()
 
 
-class TestCompute:
-    def failing(self, running, error):
-        """A task of one part that fails and three that go on for a while."""
-        barrier = threading.Barrier(4)
+class TestStoreBlock:
+    stage = Pass(None, (0, 1, 2), (None, 0, 1), ((1,), (2,), (2,)), (8,))
 
-        def slow():
-            barrier.wait()
-            time.sleep(0.2)
-            running.append("done")
+    def targets(self):
+        return [Recorder(np.full(n, 99, "u1"), (n,)) for n in (11, 6, 3)]
 
-        def fail():
-            barrier.wait()
-            raise error
+    def test_levels_of_a_block_at_the_end(self):
+        targets = self.targets()
+        store_block(np.array([4, 6, 9], "u1"), targets, (slice(8, 11),), self.stage, method="mean")
+        assert targets[0].array[8:].tolist() == [4, 6, 9]
+        assert targets[1].array[4:].tolist() == [5, 9]
+        assert targets[2].array.tolist() == [99, 99, 7]
+        assert all((target.array[:2] == 99).all() for target in targets)
 
-        def nothing(parts):
-            return None
+    def test_levels_that_are_kept_are_read_but_not_written(self):
+        targets = self.targets()
+        store_block(None, targets, (slice(0, 8),), self.stage, method="max", kept=frozenset({0}))
+        assert targets[0].written == []
+        assert targets[0].read == [(slice(0, 8),)]
+        assert targets[2].array.tolist() == [99, 99, 99]
 
-        parts = [delayed(fail, pure=False)(), *(delayed(slow, pure=False)() for _ in range(3))]
-        return delayed(nothing, pure=False)(parts)
+    def test_a_part_is_completed_from_what_is_stored_level_by_level(self):
+        """Of each level the stored voxels count, also where they are not those that its source would give."""
+        targets = self.targets()
+        targets[0].array[:] = np.arange(11)
+        targets[1].array[:] = [10, 20, 30, 40, 50, 60]
+        limits = ((slice(2, 4),), (slice(1, 2),), (slice(0, 1),))
+        store_block(np.array([7, 8], "u1"), targets, (slice(2, 4),), self.stage, method="max", limits=limits)
+        assert targets[0].array.tolist() == [0, 1, 7, 8, *range(4, 11)]
+        assert targets[1].array.tolist() == [10, 8, 30, 40, 50, 60]
+        assert targets[2].array.tolist() == [10, 99, 99]
 
-    @pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])
-    def test_comes_back_when_nothing_runs_any_more(self, error):
-        running = []
-        with dask.config.set(num_workers=4), pytest.raises(type(error)):
-            compute(self.failing(running, error))
-        assert running == ["done"] * 3
+    def test_a_whole_block_reads_nothing(self):
+        targets = self.targets()
+        limits = ((slice(0, 8),), (slice(0, 4),), (slice(0, 2),))
+        store_block(np.arange(8, dtype="u1"), targets, (slice(0, 8),), self.stage, method="max", limits=limits)
+        assert [target.read for target in targets] == [[], [], []]
+        assert targets[2].array.tolist() == [3, 7, 99]
 
-    def test_threads_are_as_many_as_asked_for(self):
-        names = set()
+    def test_is_recorded_when_it_is_whole(self):
+        noted = []
 
-        def note():
-            time.sleep(0.01)
-            names.add(threading.current_thread().name)
+        class Journal:
+            def record(self, key):
+                noted.append((key, targets[2].array.tolist()))
 
-        parts = [delayed(note, pure=False)() for _ in range(20)]
-        with dask.config.set(num_workers=3):
-            compute(delayed(list, pure=False)(parts))
-        assert len(names) == 3
+        targets = self.targets()
+        store_block(np.zeros(8, "u1"), targets, (slice(0, 8),), self.stage, method="max", journal=Journal())
+        assert noted == [("0/0-8", [0, 0, 99])]
 
-    def test_another_scheduler_is_left_alone(self):
-        threads = []
-        task = delayed(lambda: threads.append(threading.current_thread()), pure=False)
-        with dask.config.set(scheduler="synchronous"):
-            compute(task())
-        with ThreadPoolExecutor(1, thread_name_prefix="mine") as pool, dask.config.set(pool=pool):
-            compute(task())
-        assert threads[0] is threading.current_thread()
-        assert threads[1].name.startswith("mine")
+    def test_zarr_holds_few_chunks_at_a_time(self, monkeypatch):
+        monkeypatch.setattr(stream, "PART_BYTES", 64)
+        target = Recorder(np.zeros((16, 16), "u1"), (4, 4))
+        stage = Pass(None, (0,), (None,), ((1, 1),), (16, 16))
+        store_block(np.ones((16, 16), "u1"), [target], (slice(0, 16),) * 2, stage, method="mean")
+        assert (target.array == 1).all()
+        assert {math.prod(part.stop - part.start for part in region) for region in target.written} == {64}
 
-    def test_from_several_threads(self):
-        """A pool of one write is not that of another."""
-        done = []
+    @given(length=st.integers(1, 40), start=st.integers(0, 4))
+    def test_bytes_are_those_that_are_written(self, length, start):
+        region = (slice(8 * start, 8 * start + length),)
+        targets = [Recorder(np.zeros(-(-region[0].stop // f), "u2"), (80,)) for f in (1, 2, 4)]
+        store_block(np.zeros(length, "u2"), targets, region, self.stage, method="mean")
+        written = [sum(part.stop - part.start for (part,) in target.written) for target in targets]
+        assert written_bytes(region, self.stage, 2, frozenset()) == 2 * sum(written)
+        assert written_bytes(region, self.stage, 2, frozenset({0})) == 2 * sum(written[1:])
 
-        def write(number):
-            parts = [delayed(lambda i=i: done.append((number, i)), pure=False)() for i in range(10)]
-            compute(delayed(list, pure=False)(parts))
 
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(write, range(8)))
-        assert sorted(done) == [(number, i) for number in range(8) for i in range(10)]
+def test_keys_name_the_level_and_the_place():
+    assert block_key(3, (slice(0, 5), slice(10, 20))) == "3/0-5_10-20"
+
+
+def test_shards_are_written_whole():
+    """One writing of a shard at a time, whatever its size is: a part of one would read and write it again."""
+    target = zarr.create_array(zarr.storage.MemoryStore(), shape=(64,), chunks=(2,), shards=(16,), dtype="u1")
+    written = []
+
+    class Watched(Recorder):
+        shards = target.shards
+
+        def __setitem__(self, region, values):
+            written.append(region)
+            target[region] = values
+
+    stage = Pass(None, (0,), (None,), ((1,),), (32,))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "PART_BYTES", 1)
+        store_block(
+            np.arange(32, dtype="u1"), [Watched(np.zeros(64, "u1"), (2,))], (slice(0, 32),), stage, method="mean"
+        )
+    assert written == [(slice(0, 16),), (slice(16, 32),)]
+    assert target[:32].tolist() == list(range(32))

@@ -14,10 +14,13 @@ from dataclasses import dataclass
 
 from xarray_ngff.pyramid.plan import Level
 
-__all__ = ["BLOCK_BYTES", "Pass", "plan_passes"]
+__all__ = ["BLOCK_BYTES", "PART_BYTES", "Pass", "plan_passes"]
 
 #: Bytes of the image that one thread holds at a time, as far as chunks allow.
 BLOCK_BYTES = 64 * 2**20
+
+#: Bytes that are read, merged, reduced or encoded at a time beyond whole chunks: enough for these, and little beside.
+PART_BYTES = 8 * 2**20
 
 Shape = tuple[int, ...]
 

@@ -1,55 +1,160 @@
-"""Pyramids written block by block, in bounded memory.
+"""What becomes of one block of an image: its part of every level that is made from it.
 
 The image is read once, in blocks that hold whole chunks of level 0 and, where that fits, of the next levels
 (`xarray_ngff.pyramid.passes`): these are made in memory and written at once. The coarser levels are made from the
-coarsest of them in the same way. No two tasks ever write to the same chunk. What is held is bounded, whatever the size
-of the image:
-
-- of an image without chunks: for each thread a block, 64 MiB at most unless a chunk is larger, and the chunks that it
-  is read from and compressed to;
-- of a dask image: the chunks of the source that meet the blocks being written. Where these are the planes of a stack,
-  they are as many planes as one or two chunks of the target are deep, whatever the number of threads;
-- for the coarser levels: for each thread one block of the level that is made, and about 8 MiB of the level below.
+coarsest of them in the same way. No two blocks ever share a chunk, or a shard, so they can be written by any number of
+threads or processes (`xarray_ngff.pyramid.execution`). What a thread holds is bounded, whatever the size of the
+image: a block, the chunks that it is read from, and those it is compressed to.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from xarray_ngff.pyramid.kernels import block_reduce
-from xarray_ngff.pyramid.passes import Pass
-from xarray_ngff.spatial.downsample import aligned_chunks
+from xarray_ngff.pyramid.passes import BLOCK_BYTES, PART_BYTES, Pass
+from xarray_ngff.pyramid.verbatim import StoredPart, copied_chunks
 
 if TYPE_CHECKING:
-    import dask.array
+    import xarray as xr
     import zarr
-    from dask.delayed import Delayed
 
-__all__ = ["block_shape", "compute", "reducing_tasks", "storing_tasks"]
+__all__ = [
+    "Destination",
+    "Filling",
+    "Journal",
+    "Region",
+    "block_key",
+    "block_shape",
+    "made_block",
+    "part_shape",
+    "regions",
+    "store_block",
+    "written_bytes",
+]
 
 # What a thread reads at a time where that decodes the chunks of a file less often.
 _BLOCK_BYTES = 32 * 2**20
-# What it reads, merges or reduces at a time otherwise: enough for whole chunks, and little beside them.
-_PART_BYTES = 8 * 2**20
-
-# Keeps dask from rechunking by way of larger chunks, which saves it tasks and costs memory.
-_NO_DETOUR = 10**9
 
 Region = tuple[slice, ...]
+Shape = tuple[int, ...]
+
+
+class Journal(Protocol):
+    """Which blocks are whole, for a write that goes on where an earlier one was stopped. It pickles."""
+
+    def done(self) -> frozenset[str]:
+        """Keys of the blocks that are whole; asked once, before the work starts."""
+
+    def record(self, key: str) -> None:
+        """Note that a block is whole, in all levels that are made from it."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where levels go. The functions take nothing and pickle.
+
+    Attributes
+    ----------
+    name
+        What the user called it, for messages.
+    arrays
+        Creates or opens the arrays of all levels, finest first.
+    finish
+        Makes them an OME-Zarr, in one step.
+    discard
+        Removes what was written of one that was not finished.
+    is_finished
+        Whether this process finds the finished one where it should be.
+    is_shared
+        Whether other processes can write to the arrays too.
+    held
+        Context in which no other process goes on with the same unfinished write.
+    """
+
+    name: str
+    arrays: Callable[[], Sequence[zarr.Array[Any]]]
+    finish: Callable[[], None]
+    discard: Callable[[], None]
+    is_finished: Callable[[], bool]
+    is_shared: bool = True
+    held: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+@dataclass(frozen=True)
+class Filling:
+    """What is written to the arrays of a pyramid.
+
+    Attributes
+    ----------
+    passes
+        The readings that it takes, in their order.
+    shapes
+        Shape of every level.
+    itemsize
+        Bytes of a voxel.
+    method
+        Block statistic of the levels that are made, one of `xarray_ngff.pyramid.kernels.METHODS`.
+    threads
+        How many blocks are made at a time, where threads of this process make them.
+    given
+        The levels that come from an image, by index: its variable. Level 0 is read from its array where it is not here.
+    kept
+        Levels that are there already and are left as they are.
+    limits
+        The part of each level that is written, where the rest stays as it is; `given[0]` then has the shape of the
+        first. None for all of them whole.
+    verbatim
+        `given[0]` as it is stored in an array with the same encoding as that of level 0: its chunks are copied.
+    block_bytes
+        What one thread may read at a time, beyond whole chunks.
+    journal
+        Keeps the blocks that are whole.
+    """
+
+    passes: tuple[Pass, ...]
+    shapes: tuple[Shape, ...]
+    itemsize: int
+    method: str
+    threads: int
+    given: Mapping[int, xr.Variable] = field(default_factory=dict)
+    kept: frozenset[int] = frozenset()
+    limits: tuple[Region, ...] | None = None
+    verbatim: StoredPart | None = None
+    block_bytes: int = BLOCK_BYTES
+    journal: Journal | None = None
+
+
+def block_key(level: int, region: Region) -> str:
+    """Name of a block: the first level that is written from it, and where it is in that level.
+
+    Examples
+    --------
+    >>> block_key(0, (slice(0, 64), slice(128, 256)))
+    '0/0-64_128-256'
+    """
+    return f"{level}/" + "_".join(f"{part.start}-{part.stop}" for part in region)
 
 
 def block_shape(
-    shape: Sequence[int], chunks: Sequence[int], itemsize: int, source_chunks: Sequence[int] | None = None
-) -> tuple[int, ...]:
+    shape: Sequence[int],
+    chunks: Sequence[int],
+    itemsize: int,
+    source_chunks: Sequence[int] | None = None,
+    *,
+    block_bytes: int = BLOCK_BYTES,
+) -> Shape:
     """Shape of the blocks in which an image without chunks is read: whole chunks of the target, one at least.
 
     Blocks grow, the last axes first, to the length of the chunks of the file that the image comes from, which are then
-    decoded less often, up to about 32 MiB; and otherwise to about 8 MiB.
+    decoded less often, up to about 32 MiB; and otherwise to about 8 MiB; never beyond `block_bytes`.
 
     Examples
     --------
@@ -59,153 +164,176 @@ def block_shape(
     (1, 128, 256, 512)
     """
     block = [min(size, chunk) for size, chunk in zip(shape, chunks, strict=True)]
-    for lengths, limit in ((source_chunks or block, _BLOCK_BYTES), (shape, _PART_BYTES)):
+    for lengths, limit in ((source_chunks or block, _BLOCK_BYTES), (shape, PART_BYTES)):
+        limit = min(limit, block_bytes)
         for axis in reversed(range(len(block))):
             while block[axis] < min(lengths[axis], shape[axis]) and 2 * math.prod(block) * itemsize <= limit:
                 block[axis] = min(2 * block[axis], shape[axis])
     return tuple(block)
 
 
-def storing_tasks(source: dask.array.Array, targets: Any, stage: Pass, method: str) -> list[Delayed]:
-    """One task for each block of a dask array that writes it, and what the first pass makes of it.
-
-    The source is rechunked where its chunks straddle the units of the pass, so that each chunk of every level is
-    written by one task only. `targets` are the arrays of all levels, zarr arrays or a delayed list of them.
-    """
-    from dask.delayed import delayed
-
-    aligned = source.rechunk(_stored_chunks(source.chunks, stage.unit, source.dtype.itemsize), threshold=_NO_DETOUR)
-    # a task of our own and not dask.array.store: the latter's optimisation would run a delayed target twice
-    task = delayed(store_block, pure=False, traverse=False)
-    blocks = aligned.to_delayed()
-    places = np.ndindex(blocks.shape)
-    starts = [np.cumsum((0, *sizes)) for sizes in aligned.chunks]
-    return [
-        task(
-            blocks[place],
-            targets,
-            tuple(slice(int(s[i]), int(s[i + 1])) for s, i in zip(starts, place, strict=True)),
-            stage,
-            method,
-        )
-        for place in places
-    ]
-
-
-def _stored_chunks(
-    given: Sequence[tuple[int, ...]], chunks: Sequence[int], itemsize: int
-) -> tuple[tuple[int, ...], ...]:
-    """Sizes of blocks that hold whole chunks of the target, as near to the chunks of the source as that allows.
-
-    Chunks of the source that are merged make large blocks, such as the planes that a cube meets; these are split, so
-    that what is merged is copied in parts.
-    """
-    aligned = tuple(aligned_chunks(sizes, chunk) for sizes, chunk in zip(given, chunks, strict=True))
-    if aligned == tuple(given):
-        return aligned
-    longest = [max(sizes) for sizes in aligned]
-    for axis, chunk in enumerate(chunks):
-        while longest[axis] > chunk and math.prod(longest) * itemsize > _PART_BYTES:
-            longest[axis] = max(longest[axis] // 2 // chunk, 1) * chunk
-    return tuple(
-        tuple(min(long, size - start) for size in sizes for start in range(0, size, long))
-        for sizes, long in zip(aligned, longest, strict=True)
-    )
-
-
-def store_block(block: Any, targets: Sequence[zarr.Array[Any]], region: Region, stage: Pass, method: str) -> None:
-    """Write a block to its region of the first level of a pass, and what the other levels of the pass have of it."""
-    made = {stage.levels[0]: (region, np.asarray(block))}
-    _write(targets[stage.levels[0]], *made[stage.levels[0]])
-    for level, parent, steps in list(zip(stage.levels, stage.parents, stage.steps, strict=True))[1:]:
-        above, values = made[cast(int, parent)]
-        values = block_reduce(values, steps, method)
-        starts = [part.start // step for part, step in zip(above, steps, strict=True)]
-        made[level] = tuple(slice(start, start + n) for start, n in zip(starts, values.shape, strict=True)), values
-        _write(targets[level], *made[level])
-
-
-def _write(target: zarr.Array[Any], region: Region, values: Any) -> None:
-    """Write some chunks at a time, as zarr holds all that it encodes."""
-    chunks = target.shards or target.chunks
-    for part in regions(values.shape, block_shape(values.shape, chunks, values.dtype.itemsize)):
-        place = tuple(
-            slice(whole.start + inner.start, whole.start + inner.stop)
-            for whole, inner in zip(region, part, strict=True)
-        )
-        target[place] = values[part]
-
-
-def reducing_tasks(targets: Any, stage: Pass, shape: Sequence[int], method: str, *, after: Any) -> list[Delayed]:
-    """One task for each block of the first level of a pass, of this `shape`, that makes it from the stored source.
-
-    `targets` are the arrays of all levels, or a delayed list of them. The tasks start when the delayed `after` is done.
-    """
-    from dask.delayed import delayed
-
-    task = delayed(reduce_block, pure=False, traverse=False)
-    return [task(targets, region, stage, method, after) for region in regions(shape, stage.unit)]
-
-
-def regions(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[Region]:
-    """Slices of each chunk of a grid, in C order.
+def regions(shape: Sequence[int], chunks: Sequence[int], within: Region | None = None) -> Iterator[Region]:
+    """Slices of each chunk of a grid, in C order; with `within` the parts of chunks that lie in it.
 
     Examples
     --------
     >>> list(regions((3,), (2,)))
     [(slice(0, 2, None),), (slice(2, 3, None),)]
+    >>> list(regions((7,), (2,), (slice(3, 6),)))
+    [(slice(3, 4, None),), (slice(4, 6, None),)]
     """
-    starts = [range(0, size, chunk) for size, chunk in zip(shape, chunks, strict=True)]
-    for corner in itertools.product(*starts):
-        yield tuple(
-            slice(start, min(start + chunk, size)) for start, chunk, size in zip(corner, chunks, shape, strict=True)
-        )
+    within = within or tuple(slice(0, size) for size in shape)
+    edges = [
+        [part.start, *range((part.start // chunk + 1) * chunk, part.stop, chunk), part.stop]
+        for part, chunk in zip(within, chunks, strict=True)
+    ]
+    yield from itertools.product(*([slice(a, b) for a, b in itertools.pairwise(each) if a < b] for each in edges))
 
 
-def reduce_block(
-    targets: Sequence[zarr.Array[Any]], region: Region, stage: Pass, method: str, after: Any = None
-) -> None:
-    """Write a region of the first level of a pass, made from the stored source, and what the others have of it.
-
-    `after` is there for a task graph only: it is what must be done before.
-    """
-    source, steps = targets[cast(int, stage.source)], stage.steps[0]
+def made_block(targets: Sequence[zarr.Array[Any]], region: Region, stage: Pass, method: str) -> np.ndarray[Any, Any]:
+    """A region of the first level of a pass, made from the stored level that the pass reads, in small parts."""
+    if stage.source is None:
+        return np.asarray(targets[stage.levels[0]][region])
+    source, steps = targets[stage.source], stage.steps[0]
     shape = tuple(part.stop - part.start for part in region)
     result = np.empty(shape, dtype=source.dtype)
-    for part in regions(shape, _part_shape(shape, source, steps)):
+    for part in regions(shape, part_shape(shape, steps, source.chunks, source.dtype.itemsize)):
         block = tuple(
             slice((whole.start + inner.start) * step, min((whole.start + inner.stop) * step, size))
             for whole, inner, step, size in zip(region, part, steps, source.shape, strict=True)
         )
         result[part] = block_reduce(np.asarray(source[block]), steps, method)
-    store_block(result, targets, region, stage, method)
+    return result
 
 
-def compute(task: Delayed) -> None:
-    """Compute a task, and come back only when nothing of it runs any more, after an error too.
+def part_shape(shape: Sequence[int], steps: Sequence[int], chunks: Sequence[int], itemsize: int) -> Shape:
+    """Shape of the parts in which a block is made from a stored level: few whole chunks of it, none decoded twice.
 
-    dask's own threads go on with what they have begun when a task fails or the user interrupts, and would write to what
-    the caller then removes. So they are threads of a pool that is waited for, unless another scheduler or pool is set.
+    Parameters
+    ----------
+    shape
+        The block, of the level that is made.
+    steps
+        Voxels of the stored level in one of the block, along each axis.
+    chunks
+        Chunks of the stored level.
+    itemsize
+        Bytes of a voxel.
+
+    Examples
+    --------
+    >>> part_shape((128, 128, 128), (2, 2, 2), (128, 128, 128), 2)
+    (64, 64, 128)
     """
-    from concurrent.futures import ThreadPoolExecutor
-
-    import dask.threaded
-    from dask.base import get_scheduler
-    from dask.system import CPU_COUNT
-
-    if get_scheduler(collections=[task]) is not dask.threaded.get or dask.config.get("pool", None) is not None:
-        task.compute()
-        return
-    with ThreadPoolExecutor(dask.config.get("num_workers", None) or CPU_COUNT) as pool:
-        task.compute(pool=pool)
-
-
-def _part_shape(shape: Sequence[int], source: zarr.Array[Any], factors: Sequence[int]) -> tuple[int, ...]:
-    """Shape of a part of a target chunk whose source fits the block size, halved along the longest axis first."""
+    least = [math.lcm(c, f) // f for c, f in zip(chunks, steps, strict=True)]
+    least = [min(length, size) for length, size in zip(least, shape, strict=True)]
     part = list(shape)
-    reads = [size * factor for size, factor in zip(part, factors, strict=True)]
-    while math.prod(reads) * source.dtype.itemsize > _PART_BYTES and max(part) > 1:
-        axis = max((a for a in range(len(part)) if part[a] > 1), key=lambda a: reads[a])
-        part[axis] = -(-part[axis] // 2)
-        reads[axis] = part[axis] * factors[axis]
+    reads = [size * step for size, step in zip(part, steps, strict=True)]
+    while math.prod(reads) * itemsize > PART_BYTES and part != least:
+        axis = max((a for a in range(len(part)) if part[a] > least[a]), key=lambda a: reads[a])
+        part[axis] = -(-part[axis] // (2 * least[axis])) * least[axis]
+        reads[axis] = part[axis] * steps[axis]
     return tuple(part)
+
+
+def store_block(
+    block: np.ndarray[Any, Any] | None,
+    targets: Sequence[zarr.Array[Any]],
+    region: Region,
+    stage: Pass,
+    *,
+    method: str,
+    kept: frozenset[int] = frozenset(),
+    limits: Sequence[Region] | None = None,
+    verbatim: StoredPart | None = None,
+    journal: Journal | None = None,
+) -> None:
+    """Write a region of the first level of a pass, and what the other levels of the pass have of it.
+
+    Where only a part of the levels is written, the rest of the block is taken from what is stored, level by level.
+
+    Parameters
+    ----------
+    block
+        Voxels of the region; None where they are made from a stored level, or copied with the chunks of `verbatim`.
+    targets
+        Arrays of all levels.
+    region
+        Whole units of the pass, as far as they lie in the first of `limits`.
+    stage, method, kept, limits, verbatim, journal
+        See `Filling`.
+    """
+    first = stage.levels[0]
+    if verbatim is not None and first == 0:
+        block = copied_chunks(verbatim, targets[0], region, decoded=len(stage.levels) > 1)
+        kept = kept | {0}
+    elif block is None:
+        block = made_block(targets, region, stage, method)
+    if block is None:
+        made = {}
+    else:
+        made = {first: _settled(np.asarray(block), region, targets[first], first, stage, kept, limits)}
+    for level, parent, steps in list(zip(stage.levels, stage.parents, stage.steps, strict=True))[1:]:
+        above, values = made[parent]  # type: ignore[index]  # only level 0, the first, has none
+        reduced = block_reduce(values, steps, method)
+        starts = [part.start // step for part, step in zip(above, steps, strict=True)]
+        place = tuple(slice(start, start + n) for start, n in zip(starts, reduced.shape, strict=True))
+        made[level] = _settled(reduced, place, targets[level], level, stage, kept, limits)
+    if journal is not None:
+        journal.record(block_key(first, region))
+
+
+def _settled(
+    values: np.ndarray[Any, Any],
+    region: Region,
+    target: zarr.Array[Any],
+    level: int,
+    stage: Pass,
+    kept: frozenset[int],
+    limits: Sequence[Region] | None,
+) -> tuple[Region, np.ndarray[Any, Any]]:
+    """Write the voxels of a level that may be written; give back what coarser levels are made from, and its place."""
+    part = region if limits is None else _common(region, limits[level])
+    if level not in kept:
+        _write(target, part, values[_inside(part, region)])
+    whole = _outward(region, stage.unit, target.shape) if level == stage.levels[0] else region
+    if part == whole or level not in stage.parents:
+        return region, values
+    stored = np.array(target[whole])
+    stored[_inside(part, whole)] = values[_inside(part, region)]
+    return whole, stored
+
+
+def _write(target: zarr.Array[Any], region: Region, values: np.ndarray[Any, Any]) -> None:
+    """Write some chunks at a time, as zarr holds all that it encodes."""
+    grid = block_shape(target.shape, target.shards or target.chunks, values.dtype.itemsize)
+    for part in regions(target.shape, grid, region):
+        target[part] = values[_inside(part, region)]
+
+
+def _common(one: Region, other: Region) -> Region:
+    """What two regions share; an empty slice where they do not meet."""
+    starts = [max(a.start, b.start) for a, b in zip(one, other, strict=True)]
+    stops = [min(a.stop, b.stop) for a, b in zip(one, other, strict=True)]
+    return tuple(slice(start, max(start, stop)) for start, stop in zip(starts, stops, strict=True))
+
+
+def _inside(part: Region, whole: Region) -> Region:
+    """A part of a region, counted from the start of the region."""
+    return tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, whole, strict=True))
+
+
+def _outward(region: Region, unit: Shape, shape: Shape) -> Region:
+    """The whole units that a region meets."""
+    return tuple(
+        slice(part.start // step * step, min(-(-part.stop // step) * step, size))
+        for part, step, size in zip(region, unit, shape, strict=True)
+    )
+
+
+def written_bytes(region: Region, stage: Pass, itemsize: int, kept: frozenset[int]) -> int:
+    """Bytes of voxels, uncompressed, that a block of a pass becomes in all its levels."""
+    lengths = {stage.levels[0]: tuple(part.stop - part.start for part in region)}
+    for level, parent, steps in list(zip(stage.levels, stage.parents, stage.steps, strict=True))[1:]:
+        lengths[level] = tuple(-(-n // step) for n, step in zip(lengths[parent], steps, strict=True))  # type: ignore[index]
+    return itemsize * sum(int(math.prod(shape)) for level, shape in lengths.items() if level not in kept)
