@@ -136,25 +136,37 @@ def _local_root(path: Path) -> StoreRoot:
 def _zip_root(path: Path) -> StoreRoot:
     import zipfile
 
-    from zarr.core.sync import sync
-    from zarr.storage import ZipStore
+    from xarray_ngff.backends.ngff.archive.reader import ArchiveReader
 
     try:
-        store = sync(ZipStore.open(path, mode="r"))
-    except (zipfile.BadZipFile, OSError) as error:
+        store = ArchiveReader(path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise FormatError(f"{path} cannot be read as a zip archive: {error}") from error
     root = StoreRoot(store, "", str(path))
-    if any(content is not None for content in read_documents(root, METADATA_KEYS).values()):
+    names = store.keys()
+    odd = next((name for name in names if _is_lost(name)), None)
+    if odd is not None:
+        raise FormatError(
+            f"{path} has a document under the name {odd!r}, where no Zarr reader looks for it: names in a zip archive "
+            "have forward slashes and start at its top. Unpack it and zip it again, for example with  zip -0 -r"
+        )
+    nodes = {name.rpartition("/")[0] for name in names if name.rpartition("/")[2] in METADATA_KEYS}
+    depth = min((_depth(node) for node in nodes), default=0)
+    tops = [node for node in nodes if _depth(node) == depth]
+    if depth == 0 or len(tops) != 1:
         return root
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-    tops = {name.split("/", 1)[0] for name in names if "/" in name and not name.startswith("__MACOSX/")}
-    if len(tops) == 1:
-        inner = StoreRoot(store, tops.pop(), str(path))
-        if any(content is not None for content in read_documents(inner, METADATA_KEYS).values()):
-            warn(f"{path}:", f"has its Zarr in the folder {inner.path!r} instead of at the top; it was read from there")
-            return inner
-    return root
+    warn(f"{path}:", f"has its Zarr in the folder {tops[0]!r} instead of at the top; it was read from there")
+    return StoreRoot(store, tops[0], str(path))
+
+
+def _is_lost(name: str) -> bool:
+    """Whether an entry is a document of a Zarr, but not as its key would name it."""
+    plain = name.replace("\\", "/")
+    return plain.rpartition("/")[2] in METADATA_KEYS and (plain != name or plain.startswith(("/", "./", "../")))
+
+
+def _depth(path: str) -> int:
+    return path.count("/") + bool(path)
 
 
 def _remote_root(url: str, options: dict[str, Any]) -> StoreRoot:

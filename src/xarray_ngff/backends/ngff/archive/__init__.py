@@ -1,0 +1,1 @@
+"""Single-file OME-Zarr: ZIP archives, written and read."""
