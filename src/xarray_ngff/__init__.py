@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module as _import_module
 from importlib.metadata import version as _version
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
@@ -13,6 +14,7 @@ from xarray_ngff.errors import (
     FormatError,
     GeometryError,
     LevelError,
+    MemoryLimitError,
     MetadataError,
     MissingExtraError,
     MissingFileError,
@@ -26,6 +28,7 @@ from xarray_ngff.image import as_image
 from xarray_ngff.roi import Roi
 
 if _TYPE_CHECKING:
+    from xarray_ngff.backends.ngff.changes.in_place import build_pyramid
     from xarray_ngff.backends.ome_tiff.stack import open_tiff_stack
 
 __all__ = [
@@ -33,6 +36,7 @@ __all__ = [
     "FormatError",
     "GeometryError",
     "LevelError",
+    "MemoryLimitError",
     "MetadataError",
     "MissingExtraError",
     "MissingFileError",
@@ -43,6 +47,7 @@ __all__ = [
     "TargetExistsError",
     "UnitError",
     "as_image",
+    "build_pyramid",
     "open_tiff_stack",
 ]
 
@@ -51,12 +56,16 @@ del _accessor, _tree
 __version__ = _version("xarray-ngff")
 
 
-def __getattr__(name: str) -> _Any:
-    # a format is imported when it is used, so that importing the package stays quick
-    if name == "open_tiff_stack":
-        from xarray_ngff.backends.ome_tiff.stack import open_tiff_stack
+# A format is imported when it is used, so that importing the package stays quick.
+_LATE = {
+    "build_pyramid": "xarray_ngff.backends.ngff.changes.in_place",
+    "open_tiff_stack": "xarray_ngff.backends.ome_tiff.stack",
+}
 
-        return open_tiff_stack
+
+def __getattr__(name: str) -> _Any:
+    if name in _LATE:
+        return getattr(_import_module(_LATE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -10,9 +10,11 @@ import numpy.typing as npt
 import xarray as xr
 
 from xarray_ngff import channels as _channels
-from xarray_ngff import display, geometry, image
+from xarray_ngff import display, geometry, image, labels
 from xarray_ngff.errors import GeometryError
 from xarray_ngff.pyramid.build import Factors, to_multiscale
+from xarray_ngff.pyramid.grids import Chunks, Shards
+from xarray_ngff.pyramid.writing_plan import PyramidPlan, plan_pyramid
 from xarray_ngff.roi import Bounds, Roi, Space
 from xarray_ngff.spatial.crop import crop
 from xarray_ngff.spatial.downsample import downsample
@@ -20,9 +22,8 @@ from xarray_ngff.spatial.downsample import downsample
 if TYPE_CHECKING:
     import os
 
+    import pandas as pd
     from dask.delayed import Delayed
-
-    from xarray_ngff.backends.ngff.writer import Chunks
 
 
 @xr.register_dataarray_accessor("ngff")
@@ -198,7 +199,47 @@ class NgffDataArrayAccessor:
         """Lazy pyramid of the image; see `xarray_ngff.pyramid.build.to_multiscale`."""
         return to_multiscale(self._obj, levels=levels, factors=factors, method=method)
 
+    # -- labels -------------------------------------------------------------------------------------------------------
+
+    @property
+    def label_colors(self) -> dict[int, str]:
+        """Colour of each label that has one, of a label image; see `xarray_ngff.labels.label_colors`."""
+        return labels.label_colors(self._obj)
+
+    @property
+    def label_properties(self) -> pd.DataFrame:
+        """Properties by label, of a label image; see `xarray_ngff.labels.label_properties`."""
+        return labels.label_properties(self._obj)
+
     # -- files --------------------------------------------------------------------------------------------------------
+
+    def plan_pyramid(
+        self,
+        *,
+        levels: int | None = None,
+        factors: Factors | None = None,
+        chunks: Chunks | None = None,
+        shards: Shards | None = None,
+        memory_limit: int | str | None = None,
+    ) -> PyramidPlan:
+        """How `to_ome_zarr` would write the image; see `xarray_ngff.pyramid.writing_plan.plan_pyramid`.
+
+        Parameters
+        ----------
+        levels, factors, chunks, shards, memory_limit
+            As in `to_ome_zarr`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xarray_ngff import as_image
+        >>> plan = as_image(np.zeros((300, 500, 500), "uint16"), units="um").ngff.plan_pyramid()
+        >>> plan.levels[1].shape, plan.levels[1].chunks
+        ((150, 250, 250), (128, 128, 128))
+        """
+        return plan_pyramid(
+            self._obj, levels=levels, factors=factors, chunks=chunks, shards=shards, memory_limit=memory_limit
+        )
 
     def to_ome_zarr(
         self,
@@ -207,11 +248,20 @@ class NgffDataArrayAccessor:
         levels: int | None = None,
         factors: Factors | None = None,
         method: str | None = None,
-        version: str = "0.5",
+        version: str | None = None,
         chunks: Chunks | None = None,
+        shards: Shards | None = None,
+        compressor: Any = "auto",
+        like: Any = None,
+        region: Any = None,
+        label: str | None = None,
+        colors: Mapping[int, Any] | None = None,
+        properties: Any = None,
         overwrite: bool = False,
+        resume: bool = False,
         compute: bool = True,
         progress: bool = False,
+        memory_limit: int | str | None = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> Delayed | None:
         """Write the image as a multiscale OME-Zarr; see `xarray_ngff.backends.ngff.writer.write_image`.
@@ -219,7 +269,7 @@ class NgffDataArrayAccessor:
         Parameters
         ----------
         store
-            Folder, fsspec URL, zarr store, store path or group.
+            Folder, ``.ozx`` file, fsspec URL, zarr store, store path or group.
         levels
             Number of levels, counting level 0. Default: until every spatial axis is at most about 256.
         factors
@@ -227,15 +277,30 @@ class NgffDataArrayAccessor:
         method
             How levels are made: mean (default for images), mode (for labels), nearest, min, max or median.
         version
-            ``"0.5"`` (Zarr v3) or ``"0.4"`` (Zarr v2).
+            ``"0.5"`` (Zarr v3, the default) or ``"0.4"`` (Zarr v2).
         chunks
             Chunk length by dim, for all spatial dims, or for each dim.
+        shards
+            Shard length in the same forms, in whole chunks; ``"auto"``, or a size such as ``"256 MiB"``.
+        compressor
+            Such as ``"zstd:3"``, ``"blosc-lz4"``, a codec of numcodecs or zarr, or None.
+        like
+            Another OME-Zarr, whose levels, chunks, shards and codecs are taken.
+        region
+            ``"auto"``, or slices by dim: write to a part of the image at `store`, and rebuild that part of its levels.
+        label, colors, properties
+            Write a label image of this name beside the image at `store`, with colours by label value, and properties as
+            a DataFrame.
         overwrite
             Whether what is at the target may be replaced; it stays whole until the new image is.
+        resume
+            Whether to go on where an earlier try was stopped.
         compute
             False returns a dask object that writes when it is computed.
         progress
             Show a progress bar.
+        memory_limit
+            Bytes, or a size such as ``"2 GiB"``. Default: a quarter of what is free.
         storage_options
             Options of the fsspec file system, for URLs.
 
@@ -256,9 +321,18 @@ class NgffDataArrayAccessor:
             method=method,
             version=version,
             chunks=chunks,
+            shards=shards,
+            compressor=compressor,
+            like=like,
+            region=region,
+            label=label,
+            colors=colors,
+            properties=properties,
             overwrite=overwrite,
+            resume=resume,
             compute=compute,
             progress=progress,
+            memory_limit=memory_limit,
             storage_options=storage_options,
         )
 

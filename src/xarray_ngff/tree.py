@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from xarray_ngff import display
+from xarray_ngff import display, labels
 from xarray_ngff.pyramid.build import level_images
+from xarray_ngff.pyramid.grids import Chunks, Shards
 
 if TYPE_CHECKING:
+    import pandas as pd
     from dask.delayed import Delayed
-
-    from xarray_ngff.backends.ngff.writer import Chunks
 
 
 @xr.register_datatree_accessor("ngff")
@@ -31,15 +31,29 @@ class NgffDataTreeAccessor:
         """Images of the pyramid, finest first."""
         return level_images(self._tree)
 
+    @property
+    def label_colors(self) -> dict[int, str]:
+        """Colour of each label that has one, of a label image; see `xarray_ngff.labels.label_colors`."""
+        return labels.label_colors(self.levels[0])
+
+    @property
+    def label_properties(self) -> pd.DataFrame:
+        """Properties by label, of a label image; see `xarray_ngff.labels.label_properties`."""
+        return labels.label_properties(self.levels[0])
+
     def to_ome_zarr(
         self,
         store: Any,
         *,
-        version: str = "0.5",
+        version: str | None = None,
         chunks: Chunks | None = None,
+        shards: Shards | None = None,
+        compressor: Any = "auto",
         overwrite: bool = False,
+        resume: bool = False,
         compute: bool = True,
         progress: bool = False,
+        memory_limit: int | str | None = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> Delayed | None:
         """Write the pyramid as OME-Zarr, each level as it is; options as in ``img.ngff.to_ome_zarr``.
@@ -58,8 +72,12 @@ class NgffDataTreeAccessor:
             store,
             version=version,
             chunks=chunks,
+            shards=shards,
+            compressor=compressor,
             overwrite=overwrite,
+            resume=resume,
             compute=compute,
             progress=progress,
+            memory_limit=memory_limit,
             storage_options=storage_options,
         )

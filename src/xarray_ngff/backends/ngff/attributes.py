@@ -18,6 +18,7 @@ import xarray as xr
 from xarray_ngff import geometry
 from xarray_ngff.backends._times import START_TIME, start_time
 from xarray_ngff.backends.ngff.image_metadata import VENDOR_KEY
+from xarray_ngff.backends.ngff.labels.metadata import PATH_KEY, image_label
 from xarray_ngff.channels import Channel, channels
 from xarray_ngff.errors import FormatError
 from xarray_ngff.geometry import Axis
@@ -139,9 +140,10 @@ def image_attributes(
         ome["multiscales"][0] |= {"type": method, "metadata": _downsampling(method)}
     if finest.name == "labels":
         known = _plain(finest.encoding.get("image-label", {}), "image-label")
-        # of what it was read with, the source may be elsewhere now
-        ome["image-label"] = {key: known[key] for key in ("colors", "properties") if key in known}
-        ome["image-label"] |= {} if "ome" in attributes else {"version": version}
+        path = finest.encoding.get(PATH_KEY)
+        ome["image-label"] = image_label(known, version=version, path=path)
+        # viewers show this name
+        ome["multiscales"][0] |= {} if path is None else {"name": path.rpartition("/")[2]}
     vendor = _vendor(finest)
     return attributes | ({VENDOR_KEY: vendor} if vendor else {})
 

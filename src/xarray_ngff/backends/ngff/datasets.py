@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from xarray_ngff.backends.ngff.stores import StoreRoot
 from xarray_ngff.channels import Channel, channel_coordinates
 from xarray_ngff.errors import FormatError, MetadataError
 from xarray_ngff.orientation import direction_vector
+
+if TYPE_CHECKING:
+    import zarr
 
 __all__ = ["ZarrLevel", "level_dataset"]
 
@@ -37,18 +40,24 @@ class ZarrLevel(LazyArray):
         self._node = node
         self._array: Any = None
 
-    def read(self, key: FileKey) -> npt.ArrayLike:
-        """Selected voxels, in the axis order of the file."""
+    def opened(self) -> zarr.Array[Any]:
+        """The zarr array, opened for reading; nothing of it is read."""
         if self._array is None:
             self._array = open_array(self._root, self._node)
+        array: zarr.Array[Any] = self._array
+        return array
+
+    def read(self, key: FileKey) -> npt.ArrayLike:
+        """Selected voxels, in the axis order of the file."""
+        array: Any = self.opened()
         try:
             if not any(isinstance(part, np.ndarray) for part in key):
-                values: npt.ArrayLike = self._array[key]
+                values: npt.ArrayLike = array[key]
             else:
                 # integers beside vectors fail on the shards of zarr 3.0, so they are slices first
                 sliced = tuple(part if isinstance(part, slice | np.ndarray) else slice(part, part + 1) for part in key)
                 kept = tuple(slice(None) if isinstance(part, slice | np.ndarray) else 0 for part in key)
-                values = self._array.oindex[sliced][kept]
+                values = array.oindex[sliced][kept]
         except Exception as error:
             # zarr's codecs and stores raise whatever their libraries do
             raise FormatError(

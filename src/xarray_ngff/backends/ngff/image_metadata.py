@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from xarray_ngff.backends.ngff.axes import AxisMeta, axes_by_ndim, canonical_axes, parse_axes
 from xarray_ngff.backends.ngff.coordinate_systems import placements
-from xarray_ngff.backends.ngff.labels_metadata import parse_image_label
+from xarray_ngff.backends.ngff.labels.metadata import parse_image_label
 from xarray_ngff.backends.ngff.omero import parse_channels
 from xarray_ngff.backends.ngff.transforms import ArrayReader, scale_and_translation
 from xarray_ngff.backends.ngff.validation import object_at, shown, text, unique, values, warn

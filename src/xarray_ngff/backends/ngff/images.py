@@ -17,21 +17,30 @@ from xarray_ngff.backends.ngff.stores import StoreRoot, joined
 from xarray_ngff.backends.ngff.validation import warn
 from xarray_ngff.errors import FormatError, LevelError, MetadataError
 
-__all__ = ["open_image", "open_tree"]
+__all__ = [
+    "array_shapes",
+    "image_group",
+    "image_level",
+    "level_nodes",
+    "multiscale_image",
+    "open_image",
+    "open_tree",
+    "place_of",
+]
 
 
 def open_image(root: StoreRoot, group: str, *, level: int, multiscale: int) -> xr.Dataset:
     """Dataset of one level of the image in a group."""
-    node = _image_group(root, read_group(root, group))
-    image = _multiscale(root, node, multiscale)
+    node = image_group(root, read_group(root, group))
+    image = multiscale_image(root, node, multiscale)
     if isinstance(level, bool) or not isinstance(level, int | np.integer) or not 0 <= level < len(image.levels):
         paths = ", ".join(f"{index} ({entry.path})" for index, entry in enumerate(image.levels))
-        raise LevelError(f"level={level!r} is not in {_place(root, node.path)}, which has the levels {paths}")
+        raise LevelError(f"level={level!r} is not in {place_of(root, node.path)}, which has the levels {paths}")
     wanted = image.levels[level]
     needed = {wanted.path, image.levels[0].path} if image.scales_from_shapes else {wanted.path}
-    arrays = _level_nodes(root, node, [entry for entry in image.levels if entry.path in needed])
-    fitted = fit_shapes(image, _shapes(arrays), _place(root, node.path))
-    return _dataset(root, node, arrays[wanted.path], fitted, level)
+    arrays = level_nodes(root, node, [entry for entry in image.levels if entry.path in needed])
+    fitted = fit_shapes(image, array_shapes(arrays), place_of(root, node.path))
+    return image_level(root, node, arrays[wanted.path], fitted, level)
 
 
 def open_tree(
@@ -44,10 +53,10 @@ def open_tree(
 ) -> dict[str, xr.Dataset]:
     """Datasets of everything below a group, by path: levels of an image and its labels, a series, a well or a plate."""
     node = read_group(root, group)
-    kind = group_kind(node.attributes, _place(root, node.path))
+    kind = group_kind(node.attributes, place_of(root, node.path))
     if (wells is not None and kind != "plate") or (fields is not None and kind not in ("plate", "well")):
         raise FormatError(
-            f"{_place(root, node.path)} is no {'plate' if wells is not None else 'plate or well'}: leave out wells= "
+            f"{place_of(root, node.path)} is no {'plate' if wells is not None else 'plate or well'}: leave out wells= "
             "and fields=, which open a part of one"
         )
     match kind:
@@ -67,7 +76,8 @@ def open_tree(
             raise _nothing_here(root, node)
 
 
-def _place(root: StoreRoot, path: str) -> str:
+def place_of(root: StoreRoot, path: str) -> str:
+    """What messages call a group."""
     return f"{root.name}: {path}" if path else root.name
 
 
@@ -77,14 +87,14 @@ def _nothing_here(root: StoreRoot, node: Node) -> FormatError:
         f"did you mean {' or '.join(f'group={path!r}' for path in meant)}?" if meant else "it is another kind of Zarr"
     )
     return FormatError(
-        f"{_place(root, node.path)} is a Zarr group without OME-Zarr metadata (none of multiscales, plate, well, "
+        f"{place_of(root, node.path)} is a Zarr group without OME-Zarr metadata (none of multiscales, plate, well, "
         f"labels in its attributes); {hint}"
     )
 
 
-def _image_group(root: StoreRoot, node: Node) -> Node:
+def image_group(root: StoreRoot, node: Node) -> Node:
     """The group of an image, or of the only image of a series; an error that says what else a group is."""
-    place = _place(root, node.path)
+    place = place_of(root, node.path)
     kind = group_kind(node.attributes, place)
     if kind == "image":
         return node
@@ -110,8 +120,9 @@ def _image_group(root: StoreRoot, node: Node) -> Node:
 _KIND_NAMES = {"series": "a series of images", "labels": "a list of labels", "well": "a well", "plate": "a plate"}
 
 
-def _multiscale(root: StoreRoot, node: Node, index: int) -> MultiscaleImage:
-    place = _place(root, node.path)
+def multiscale_image(root: StoreRoot, node: Node, index: int) -> MultiscaleImage:
+    """What a group says of one of its images."""
+    place = place_of(root, node.path)
     child = root.child(node.path)
 
     def read_array(path: str) -> Any:
@@ -127,7 +138,8 @@ def _multiscale(root: StoreRoot, node: Node, index: int) -> MultiscaleImage:
     return images[index]
 
 
-def _level_nodes(root: StoreRoot, node: Node, levels: Sequence[metadata.LevelMeta]) -> dict[str, Node]:
+def level_nodes(root: StoreRoot, node: Node, levels: Sequence[metadata.LevelMeta]) -> dict[str, Node]:
+    """Arrays of levels, by the path that the group gives them."""
     paths = {level.path: joined(node.path, level.path) for level in levels}
     found = read_nodes(root, list(paths.values()), zarr_format=node.zarr_format, kind="array")
     return {path: _array(root, node, path, found[full]) for path, full in paths.items()}
@@ -137,16 +149,17 @@ def _array(root: StoreRoot, group: Node, path: str, node: Node | None) -> Node:
     if node is None or node.kind != "array":
         what = "is not there" if node is None else "is a group"
         raise MetadataError(
-            f"{_place(root, group.path)} lists the level {path!r}, but that array {what}: the store is incomplete"
+            f"{place_of(root, group.path)} lists the level {path!r}, but that array {what}: the store is incomplete"
         )
     return node
 
 
-def _shapes(arrays: Mapping[str, Node]) -> dict[str, tuple[int, ...]]:
+def array_shapes(arrays: Mapping[str, Node]) -> dict[str, tuple[int, ...]]:
+    """Shapes of arrays, by path."""
     return {path: array.shape for path, array in arrays.items() if array.shape is not None}
 
 
-def _dataset(
+def image_level(
     root: StoreRoot,
     node: Node,
     array: Node,
@@ -154,13 +167,14 @@ def _dataset(
     level: int,
     known: dict[Hashable, xr.Coordinates] | None = None,
 ) -> xr.Dataset:
+    """Dataset of one level of an image, lazily read; `known` holds coordinates that were made before."""
     labels = image.image_label is not None or "labels" in joined(root.path, node.path).split("/")[:-1]
     return level_dataset(root, node.path, array, image, image.levels[level], labels=labels, known=known)
 
 
 def _image_tree(root: StoreRoot, node: Node, multiscale: int) -> dict[str, xr.Dataset]:
-    image = _multiscale(root, node, multiscale)
-    return _levels_tree(root, node, image, _level_nodes(root, node, image.levels))
+    image = multiscale_image(root, node, multiscale)
+    return _levels_tree(root, node, image, level_nodes(root, node, image.levels))
 
 
 def _levels_tree(
@@ -170,9 +184,9 @@ def _levels_tree(
     arrays: Mapping[str, Node],
     known: dict[Hashable, xr.Coordinates] | None = None,
 ) -> dict[str, xr.Dataset]:
-    fitted = fit_shapes(image, _shapes(arrays), _place(root, node.path))
+    fitted = fit_shapes(image, array_shapes(arrays), place_of(root, node.path))
     return {
-        f"/scale{index}": _dataset(root, node, arrays[level.path], fitted, index, known)
+        f"/scale{index}": image_level(root, node, arrays[level.path], fitted, index, known)
         for index, level in enumerate(fitted.levels)
     }
 
@@ -184,7 +198,7 @@ def _images_trees(
     groups = read_nodes(root, paths, zarr_format=zarr_format, kind="group")
     nodes = {path: node for path, node in groups.items() if node is not None}
     _warn_of_absent(root.name, "images", [path for path in paths if path not in nodes], len(paths))
-    images = {path: _multiscale(root, node, multiscale) for path, node in nodes.items()}
+    images = {path: multiscale_image(root, node, multiscale) for path, node in nodes.items()}
     wanted = [joined(path, level.path) for path, image in images.items() for level in image.levels]
     arrays = read_nodes(root, wanted, zarr_format=zarr_format, kind="array")
     known: dict[Hashable, xr.Coordinates] = {}
@@ -213,7 +227,7 @@ def _labels_tree(root: StoreRoot, path: str, prefix: str, node: Node | None = No
     node = node or read_nodes(root, [path])[path]
     if node is None:
         return {}
-    place = _place(root, path)
+    place = place_of(root, path)
     if group_kind(node.attributes, place) != "labels":
         warn(place, "is a group of labels that lists none; it was left out")
         return {}
@@ -226,7 +240,7 @@ def _series_paths(root: StoreRoot, node: Node) -> tuple[str, ...]:
     """Paths of the images of a bioformats2raw layout, from its root."""
     described = joined(node.path, "OME")
     found = read_nodes(root, [described], zarr_format=node.zarr_format, kind="group")[described]
-    listed = None if found is None else metadata.series(found.attributes, _place(root, described))
+    listed = None if found is None else metadata.series(found.attributes, place_of(root, described))
     if listed is not None:
         return listed
     paths: list[str] = []
@@ -247,7 +261,7 @@ def _plate_tree(
     fields: int | str | Iterable[int | str] | None,
     multiscale: int,
 ) -> dict[str, xr.Dataset]:
-    place = _place(root, node.path)
+    place = place_of(root, node.path)
     plate = metadata.plate(node.attributes, place)
     chosen = _chosen_wells(plate, wells, place)
     groups = read_nodes(root, [joined(node.path, path) for path in chosen], zarr_format=node.zarr_format, kind="group")
@@ -281,10 +295,10 @@ def _wells_trees(
     asked = None if fields is None else _asked(fields)
     images: dict[str, str] = {}
     for path, node in wells.items():
-        listed = [image.path for image in metadata.well(node.attributes, _place(root, node.path)).images]
+        listed = [image.path for image in metadata.well(node.attributes, place_of(root, node.path)).images]
         for field in listed if asked is None else asked:
             if field not in listed:
-                raise LevelError(f"fields names {field!r}, but {_place(root, node.path)} has {', '.join(listed)}")
+                raise LevelError(f"fields names {field!r}, but {place_of(root, node.path)} has {', '.join(listed)}")
             images[joined(node.path, field)] = f"{path}/{field}".strip("/")
     if not images:
         return {}

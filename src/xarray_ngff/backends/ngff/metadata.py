@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from xarray_ngff.backends.ngff.axes import AxisMeta
 from xarray_ngff.backends.ngff.image_metadata import VENDOR_KEY, LevelMeta, MultiscaleImage, fit_shapes, multiscales
-from xarray_ngff.backends.ngff.labels_metadata import parse_image_label, parse_paths
+from xarray_ngff.backends.ngff.labels.metadata import parse_image_label, parse_paths
 from xarray_ngff.backends.ngff.plate_metadata import (
     Acquisition,
     Plate,

@@ -195,8 +195,15 @@ def _node_from_zarr(root: StoreRoot, node: Node) -> Node:
     )  # fmt: skip
 
 
-def open_array(root: StoreRoot, node: Node) -> zarr.Array[Any]:
+def open_array(root: StoreRoot, node: Node, *, writable: bool = False) -> zarr.Array[Any]:
     """The zarr array of a node. One or two small reads; no pixels.
+
+    Parameters
+    ----------
+    root, node
+        Where it is.
+    writable
+        Whether it is written to; one that is not is not fit for it.
 
     Raises
     ------
@@ -207,13 +214,15 @@ def open_array(root: StoreRoot, node: Node) -> zarr.Array[Any]:
     from zarr.core.sync import sync
     from zarr.storage import StorePath
 
-    from xarray_ngff.backends.ngff.whole_chunks import checking_lengths
+    from xarray_ngff.backends.ngff.codecs.pipeline import fastest
+    from xarray_ngff.backends.ngff.codecs.whole_chunks import checking_lengths
 
     place = StorePath(root.store, joined(root.path, node.path))
     try:
         # not zarr.open_array: it would replace the store by a read-only copy of itself
         array = sync(zarr.AsyncArray.open(place, zarr_format=node.zarr_format))  # type: ignore[arg-type]
-        return zarr.Array(checking_lengths(array))
+        checked = zarr.Array(checking_lengths(array))
+        return fastest(checked, reading=not writable) if writable or checked.shards is not None else checked
     except Exception as error:
         raise FormatError(f"{root.name}: zarr cannot open the array {node.path!r}: {error}") from error
 

@@ -1,0 +1,1 @@
+"""Label images beside an image: their metadata, their list, and writing them."""
