@@ -11,116 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import converting, opening, reading
+from benchmarks import converting, opening, reading, writing
 from benchmarks.case import Case, Run, nothing
 from benchmarks.formats import warmed, warmed_writer, write_small
 from benchmarks.volumes import CHUNKS, SHAPE, codec, fresh, volume
-from xarray_ngff.pyramid.stream import regions
-
-# -- pyramids ---------------------------------------------------------------------------------------------------------
-
-FACTORS = [2, 4, 8]
-
-
-def prepare_volume(folder: Path) -> None:
-    import zarr
-
-    array = zarr.create_array(folder / "source.zarr", shape=SHAPE, chunks=CHUNKS, dtype="uint16", compressors=codec())
-    array[...] = volume()
-
-
-def source(folder: Path) -> Any:
-    import dask.array
-
-    return dask.array.from_zarr(folder / "source.zarr")
-
-
-def codec_alone(folder: Path) -> Run:
-    """Decode and encode every chunk of all levels once: what no writer can do without."""
-    import dask
-    import zarr
-
-    array = zarr.open_array(folder / "source.zarr", mode="r")
-    target = fresh(folder)
-
-    def run() -> None:
-        arrays, places = [], []
-        for level in range(1 + len(FACTORS)):
-            shape = [size >> level for size in SHAPE]
-            arrays.append(
-                zarr.create_array(f"{target}/{level}", shape=shape, chunks=CHUNKS, dtype="uint16", compressors=codec())
-            )
-            places += [(level, part) for part in regions(shape, CHUNKS)]
-
-        def copy(level: int, part: tuple[slice, ...]) -> None:
-            arrays[level][part] = array[part]
-
-        dask.compute([dask.delayed(copy)(*place) for place in places])
-
-    return run
-
-
-def ours_pyramid(folder: Path) -> Run:
-    import ome_zarr.writer  # noqa: F401  # writing imports it, once in a session
-
-    import xarray_ngff
-
-    image = xarray_ngff.as_image(source(folder), units="um")
-    target = fresh(folder)
-    return lambda: image.ngff.to_ome_zarr(target, factors=FACTORS, chunks=CHUNKS)
-
-
-def ngff_zarr_pyramid(folder: Path) -> Run:
-    import ngff_zarr
-
-    image = ngff_zarr.to_ngff_image(source(folder), dims=["z", "y", "x"])
-    target = fresh(folder)
-
-    def run() -> None:
-        multiscales = ngff_zarr.to_multiscales(
-            image, scale_factors=FACTORS, chunks=128, method=ngff_zarr.Methods.ITKWASM_BIN_SHRINK
-        )
-        ngff_zarr.to_ngff_zarr(target, multiscales, version="0.5")
-
-    return run
-
-
-def ome_zarr_pyramid(folder: Path) -> Run:
-    from ome_zarr.writer import write_image
-
-    image = source(folder)
-    target = fresh(folder)
-    return lambda: write_image(
-        image,
-        target,
-        axes="zyx",
-        scale_factors=[dict.fromkeys("zyx", f) for f in FACTORS],
-        storage_options={"chunks": CHUNKS, "compressors": codec()},
-    )
-
-
-def ours_virtual(slabs: int) -> Callable[[Path], Run]:
-    """An image that is computed chunk by chunk, 128 MiB in each slab, so that only what the writer holds is held."""
-
-    def contestant(folder: Path) -> Run:
-        import dask.array
-        import ome_zarr.writer  # noqa: F401
-
-        import xarray_ngff
-
-        chunks = ((128,) * slabs, (128,) * 8, (128,) * 4)
-        flat = dask.array.zeros([sum(sizes) for sizes in chunks], chunks=chunks, dtype="uint16")
-        lazy = flat.map_blocks(ramp, dtype="uint16", meta=np.empty((0, 0, 0), "uint16"))
-        target = fresh(folder)
-        xarray_ngff.as_image(lazy[:128], units="um").ngff.to_ome_zarr(target)
-        return lambda: xarray_ngff.as_image(lazy, units="um").ngff.to_ome_zarr(target, overwrite=True)
-
-    return contestant
-
-
-def ramp(block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return block + np.arange(block.shape[-1], dtype=block.dtype)
-
 
 # -- plates -----------------------------------------------------------------------------------------------------------
 
@@ -264,21 +158,7 @@ def import_of(module: str) -> Callable[[Path], Run]:
 
 
 CASES = {
-    "pyramid": Case(
-        "512 MiB uint16 from Zarr to OME-Zarr 0.5, 4 levels, 128^3 chunks, blosc-zstd 1 with bit shuffle",
-        prepare_volume,
-        {
-            "codec alone": codec_alone,
-            "xarray-ngff": ours_pyramid,
-            "ome-zarr": ome_zarr_pyramid,
-            "ngff-zarr (its own codec)": ngff_zarr_pyramid,
-        },
-    ),
-    "memory": Case(
-        "write images of any size in the same memory, beyond what 128 MiB took",
-        nothing,
-        {"0.5 GiB": ours_virtual(4), "1 GiB": ours_virtual(8), "4 GiB": ours_virtual(32)},
-    ),
+    **writing.CASES,
     "plate": Case(
         f"open {ROWS * COLUMNS} wells x {FIELDS} fields x {LEVELS} levels as a tree",
         prepare_plate,
