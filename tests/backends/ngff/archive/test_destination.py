@@ -304,11 +304,11 @@ class TestReplacing:
 
 # Where a write can break: the module, the name in it, and how often that is called before.
 STEPS = {
-    "documents": ("archive", "array_documents", 0),
-    "a document": ("archive_store", "local_header", 1),
-    "a chunk": ("archive_store", "local_header", 3),
-    "a later chunk": ("archive_store", "local_header", 8),
-    "directory": ("archive_store", "central_directory", 0),
+    "documents": ("archive.destination", "array_documents", 0),
+    "a document": ("archive.store", "local_header", 1),
+    "a chunk": ("archive.store", "local_header", 3),
+    "a later chunk": ("archive.store", "local_header", 8),
+    "directory": ("archive.store", "central_directory", 0),
     "disk": ("_atomic", "flush", 0),
     "name": ("_atomic", "move_to_free_name", 0),
 }

@@ -351,7 +351,8 @@ class TestAtAnyMoment:
         """Before it and right after it. Interrupts come to the thread that waits, so steps are taken in it."""
         monkeypatch.setattr("dask.config.config", {"scheduler": "synchronous"})
         steps = [
-            *("target.put", "store_target.put", "store_target.delete", "folder_target.put", "folder_target.publish"),
+            *("targets.target.put", "targets.store.put", "targets.store.delete"),
+            *("targets.folder.put", "targets.folder.publish"),
             *("new_image.create_arrays", "new_image.finish"),
         ]
         outcomes = set()
@@ -422,7 +423,7 @@ class TestAtAnyMoment:
         truth = files(tmp_path)
         for stage in ("create_arrays", "finish", "publish"):
             with pytest.MonkeyPatch.context() as patch:
-                place = "folder_target.publish" if stage == "publish" else f"new_image.{stage}"
+                place = "targets.folder.publish" if stage == "publish" else f"new_image.{stage}"
                 patch.setattr(f"xarray_ngff.backends.ngff.{place}", interrupt)
                 with pytest.raises(KeyboardInterrupt):
                     NEW.ngff.to_ome_zarr(tmp_path / "a.zarr", overwrite=before is not None)

@@ -253,9 +253,15 @@ def finish(target: Target, attributes: Mapping[str, Any], *, zarr_format: int) -
         found = holder(target.journal)
         if found is None and _holds(target, documents):
             return
+        if found is None:
+            raise FormatError(
+                f"{target.root.name} was not finished: what was written is not there. Another process has removed it, "
+                "or it was written by processes whose memory or disks this one does not share: write to a path or URL "
+                "that all of them share, or compute in threads"
+            )
         if found != target.token:
             raise FormatError(
-                f"{target.root.name} was not finished: another process has gone on with this write, or has removed it. "
+                f"{target.root.name} was not finished: another process has gone on with this write. "
                 "Have one process at a time write to a place"
             )
     if target.final is not None:
