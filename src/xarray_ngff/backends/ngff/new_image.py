@@ -255,7 +255,7 @@ def _check_shards(shards: Shards | None, storage: Storage) -> None:
 def _codecs(storage: Storage, img: xr.DataArray, model: ExistingPyramid | None) -> Codecs:
     if model is not None and isinstance(storage.compressor, str) and storage.compressor == "auto":
         return codecs_like(model.arrays[0], zarr_format=storage.zarr_format)
-    return codecs(storage.compressor, zarr_format=storage.zarr_format, dtype=img.dtype)
+    return codecs(storage.compressor, zarr_format=storage.zarr_format, dtype=_dtype(img))
 
 
 def _verbatim(img: xr.DataArray, grid: LevelGrid, encoding: Codecs, storage: Storage) -> StoredPart | None:
